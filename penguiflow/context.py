@@ -1,0 +1,357 @@
+"""The context: what a node's code may ask of the runtime.
+
+Owns nothing but the words; a `Step` does the work. Invariant: everything that may wait is ``async`` and says what
+cancellation leaves behind; what ends in ``_nowait`` raises `anyio.WouldBlock` instead of waiting.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import anyio
+
+from .control import Controls
+from .errors import StreamClosed
+from .items import Chunk, ContextMarker, Headers, Item, Message
+from .leg import Leg
+
+if TYPE_CHECKING:
+    from .step import Step
+    from .wiring import Wirable
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+log = logging.getLogger("penguiflow")
+
+
+class Context(ContextMarker):
+    """What a node knows of its step, and what it can do beside returning and yielding."""
+
+    __slots__ = ("_controls", "_state", "_step")
+
+    def __init__(self, step: Step) -> None:
+        self._step = step
+        self._state: State | None = None
+        self._controls: Controls | None = None
+
+    @property
+    def message(self) -> Item[Any]:
+        """The message, or the chunk, that the step works on; for a whole stream what stands for it."""
+        return self._step.item
+
+    @property
+    def run_id(self) -> str:
+        """The id of the run."""
+        return self._step.run.id
+
+    @property
+    def node(self) -> str:
+        """The path of the node, its names joined by ``/``."""
+        return self._step.station.site.key
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt at the step this is, counted from 1."""
+        return self._step.attempt
+
+    @property
+    def deadline(self) -> float | None:
+        """When the run expires, on the clock of the event loop (``anyio.current_time()``), or ``None``."""
+        return self._step.run.deadline
+
+    @property
+    def state(self) -> State:
+        """What the node remembers in this run, by key; a failed attempt's writes are forgotten."""
+        if self._state is None:
+            self._state = State(self._step)
+        return self._state
+
+    @property
+    def log(self) -> logging.LoggerAdapter[logging.Logger]:
+        """A logger whose records say ``run_id``, ``node`` and ``attempt``."""
+        where = {"run_id": self.run_id, "node": self.node, "attempt": self.attempt}
+        return logging.LoggerAdapter(log, where)
+
+    async def emit(
+        self,
+        payload: Any,
+        *,
+        to: str | None = None,
+        headers: Headers | None = None,
+        meta: dict[str, Any] | None = None,
+    ) -> Message[Any]:
+        """Emit a message, beside what the node returns, under the step's window.
+
+        Args:
+            payload: what to send; ``None`` is data.
+            to: the name of the only direct successor it is for.
+            headers: in place of the inherited ones.
+            meta: laid over what is inherited.
+
+        Raises:
+            TypeError: no successor accepts the payload.
+            GraphError: ``to`` names no successor.
+
+        If cancelled while it waits for credit, nothing was emitted.
+        """
+        message: Message[Any] = await self._step.emit_message(payload, to, headers, meta)
+        return message
+
+    def emit_nowait(
+        self,
+        payload: Any,
+        *,
+        to: str | None = None,
+        headers: Headers | None = None,
+        meta: dict[str, Any] | None = None,
+    ) -> Message[Any]:
+        """Emit a message, or raise `anyio.WouldBlock` where there is no credit or no room for it."""
+        message: Message[Any] | None = self._step.emit_message_nowait(payload, to, headers, meta)
+        if message is None:
+            raise anyio.WouldBlock
+        return message
+
+    async def emit_chunk(
+        self,
+        payload: Any,
+        *,
+        parent: Item[Any] | None = None,
+        stream_id: str | None = None,
+        seq: int | None = None,
+        done: bool = False,
+        meta: dict[str, Any] | None = None,
+        to: str | None = None,
+        timeout: float | None = None,
+    ) -> Chunk[Any]:
+        """Emit a chunk of a stream; the same as ``yield`` where only the payload is given.
+
+        Args:
+            payload: what to send; ``None`` and everything empty are data.
+            parent: whose headers and metadata to inherit; the step's input by default.
+            stream_id: which stream; by default the step's own. A stream named here is opened if need be.
+            seq: its number; by default the next one. A higher one leaves a gap.
+            done: whether this is the last chunk.
+            meta: laid over what is inherited.
+            to: the name of the only direct successor the stream is for; taken when the stream opens.
+            timeout: how many seconds to wait for credit.
+
+        Raises:
+            StreamClosed: the stream has ended, or nobody reads it any more.
+            SequenceError: ``seq`` is lower than the next one.
+            TimeoutError: there was no credit in time; nothing was emitted.
+            TypeError: no successor accepts the payload.
+
+        If cancelled while it waits for credit, nothing was emitted.
+        """
+        step = self._step
+        leg = step.leg_for(stream_id, to)
+        if timeout is None:
+            return await step.emit_chunk(leg, payload, parent=parent, seq=seq, done=done, meta=meta)
+        with anyio.fail_after(timeout):
+            await step.emittable(leg)
+            return await step.emit_chunk(leg, payload, parent=parent, seq=seq, done=done, meta=meta)
+
+    def emit_chunk_nowait(
+        self,
+        payload: Any,
+        *,
+        parent: Item[Any] | None = None,
+        stream_id: str | None = None,
+        seq: int | None = None,
+        done: bool = False,
+        meta: dict[str, Any] | None = None,
+        to: str | None = None,
+    ) -> Chunk[Any]:
+        """Emit a chunk, or raise `anyio.WouldBlock` where there is no credit or no room for it."""
+        step = self._step
+        leg = step.leg_for(stream_id, to)
+        chunk = step.emit_chunk_nowait(leg, payload, parent=parent, seq=seq, done=done, meta=meta)
+        if chunk is None:
+            raise anyio.WouldBlock
+        return chunk
+
+    def open_stream(
+        self,
+        stream_id: str | None = None,
+        *,
+        meta: dict[str, Any] | None = None,
+        window: int | None = None,
+        to: str | None = None,
+    ) -> StreamWriter:
+        """Open a stream to send into: ``async with ctx.open_stream() as stream: await stream.send(x)``.
+
+        Args:
+            stream_id: its id; by default a new one.
+            meta: laid over what its chunks inherit.
+            window: how many chunks may be in flight; the runtime's window by default.
+            to: the name of the only direct successor it is for.
+
+        Leaving the block ends the stream; leaving it by an exception that is not the node's end as well.
+        """
+        return StreamWriter(self._step, stream_id, meta, window, to)
+
+    async def call(self, target: Wirable | Callable[..., Any], payload: Any) -> Any:
+        """Run a node or a flow on a payload, as a part of this step, and give its result.
+
+        It shares the run's deadline, cancellation, headers and context variables. If cancelled, it is too.
+        """
+        return await self._step.run.call(self._step, target, payload)
+
+    async def map(
+        self, function: Callable[[T], Awaitable[R]], items: Iterable[T], *, limit: int = 16
+    ) -> list[R]:
+        """Call an async function on each item, at most ``limit`` at a time; the results are in order.
+
+        The first error cancels the others and is raised as it is. If cancelled, all calls are.
+        """
+        if limit < 1:
+            raise ValueError(f"map(limit={limit}): the limit is at least 1")
+        results: dict[int, R] = {}
+        errors: list[Exception] = []
+        pending = iter(enumerate(items))
+
+        async def work() -> None:
+            for index, item in pending:
+                try:
+                    results[index] = await function(item)
+                except Exception as exc:
+                    errors.append(exc)
+                    group.cancel_scope.cancel()
+                    return
+
+        async with anyio.create_task_group() as group:
+            for _ in range(limit):
+                group.start_soon(work)
+        if errors:
+            raise errors[0]
+        return [results[index] for index in sorted(results)]
+
+    def controls(self) -> Controls:
+        """Give the commands that reach this node from now on: ``async for control in ctx.controls()``."""
+        if self._controls is None:
+            self._controls = self._step.run.listen(self._step)
+        return self._controls
+
+    def __repr__(self) -> str:
+        return f"<context of {self._step!r}>"
+
+
+class State(MutableMapping[str, Any]):
+    """What a node remembers in one run. Writes count when the attempt has succeeded."""
+
+    __slots__ = ("_step",)
+
+    def __init__(self, step: Step) -> None:
+        self._step = step
+
+    def _kept(self) -> dict[str, Any]:
+        return self._step.run.state.get(self._step.station.site.key, {})
+
+    def _seen(self) -> dict[str, Any]:
+        written = {**self._kept(), **(self._step.state or {})}
+        return {key: value for key, value in written.items() if value is not _DELETED}
+
+    def _write(self, key: str, value: Any) -> None:
+        if self._step.state is None:
+            self._step.state = {}
+        self._step.state[key] = value
+
+    def __getitem__(self, key: str) -> Any:
+        return self._seen()[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._write(key, value)
+
+    def __delitem__(self, key: str) -> None:
+        if key not in self._seen():
+            raise KeyError(key)
+        self._write(key, _DELETED)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._seen())
+
+    def __len__(self) -> int:
+        return len(self._seen())
+
+    def __repr__(self) -> str:
+        return f"State({self._seen()!r})"
+
+
+_DELETED = object()
+
+
+class StreamWriter:
+    """The writing end of a stream that a node has opened by hand."""
+
+    __slots__ = ("_leg", "_meta", "_step", "_stream_id", "_to", "_window")
+
+    def __init__(
+        self, step: Step, stream_id: str | None, meta: dict[str, Any] | None, window: int | None, to: str | None
+    ) -> None:
+        if window is not None and window < 1:
+            raise ValueError(f"open_stream(window={window}): a window is at least 1")
+        self._step = step
+        self._stream_id = stream_id
+        self._meta = meta
+        self._window = window
+        self._to = to
+        self._leg: Leg | None = None
+
+    async def __aenter__(self) -> StreamWriter:
+        """Open the stream. If cancelled, it is not opened."""
+        self._leg = self._step.run.open_leg(
+            self._step, self._stream_id, explicit=True, to=self._to, window=self._window, by_hand=True
+        )
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: Any) -> None:
+        """End the stream. If cancelled, it has ended."""
+        leg = self._opened()
+        leg.openers -= 1
+        if leg.openers == 0 and leg.terminal is None and exc is None:
+            self._step.flush()
+            leg.end("done")
+
+    @property
+    def id(self) -> str:
+        """The id of the stream."""
+        return self._opened().stream_id
+
+    def _opened(self) -> Leg:
+        if self._leg is None:
+            raise StreamClosed("the stream is opened by `async with`")
+        return self._leg
+
+    async def send(
+        self,
+        payload: Any,
+        *,
+        seq: int | None = None,
+        done: bool = False,
+        meta: dict[str, Any] | None = None,
+        timeout: float | None = None,
+    ) -> Chunk[Any]:
+        """Emit a chunk; like `Context.emit_chunk`.
+
+        If cancelled while it waits for credit, nothing was emitted.
+        """
+        leg = self._opened()
+        laid = {**(self._meta or {}), **(meta or {})} or None
+        if timeout is None:
+            return await self._step.emit_chunk(leg, payload, seq=seq, done=done, meta=laid)
+        with anyio.fail_after(timeout):
+            await self._step.emittable(leg)
+            return await self._step.emit_chunk(leg, payload, seq=seq, done=done, meta=laid)
+
+    def send_nowait(
+        self, payload: Any, *, seq: int | None = None, done: bool = False, meta: dict[str, Any] | None = None
+    ) -> Chunk[Any]:
+        """Emit a chunk, or raise `anyio.WouldBlock` where there is no credit or no room for it."""
+        laid = {**(self._meta or {}), **(meta or {})} or None
+        chunk = self._step.emit_chunk_nowait(self._opened(), payload, seq=seq, done=done, meta=laid)
+        if chunk is None:
+            raise anyio.WouldBlock
+        return chunk

@@ -1,0 +1,74 @@
+"""Control: commands that overtake data.
+
+Owns how a command reaches a node while it is busy. Invariant (rule 2.6): commands need no credit, keep their own
+order, and are there before the data that was sent after them. Knows not what a command means: what the runtime
+itself carries out, a run does.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import anyio
+
+from .items import Control
+from .parking import Parking
+
+
+def as_control(kind: str | Control, payload: Any, node: str | None, stream_id: str | None) -> Control:
+    """Make a command of its parts, if it is not one already."""
+    if isinstance(kind, Control):
+        return kind
+    return Control(kind, payload, node, stream_id)
+
+
+class Controls:
+    """The commands that reach one step: ``async for control in ctx.controls()``; ends with the run."""
+
+    __slots__ = ("_closed", "_parking", "_pending", "_waiter")
+
+    def __init__(self, parking: Parking) -> None:
+        self._parking = parking
+        self._pending: deque[Control] = deque()
+        self._waiter: Any = None
+        self._closed = False
+
+    def deliver(self, control: Control) -> None:
+        """Add a command, and wake who waits for one."""
+        self._pending.append(control)
+        self._wake()
+
+    def close(self) -> None:
+        """End: no command will come any more."""
+        self._closed = True
+        self._wake()
+
+    def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None:
+            self._parking.wake(waiter)
+
+    def next_nowait(self) -> Control:
+        """Take the next command, or raise `anyio.WouldBlock` where there is none."""
+        if not self._pending:
+            raise anyio.WouldBlock
+        return self._pending.popleft()
+
+    def __aiter__(self) -> Controls:
+        return self
+
+    async def __anext__(self) -> Control:
+        """Take the next command. If cancelled, nothing was taken."""
+        while not self._pending:
+            if self._closed:
+                raise StopAsyncIteration
+            if self._waiter is None:
+                self._waiter = self._parking.waiter()
+            waiter = self._waiter
+            try:
+                await waiter
+            finally:
+                if self._waiter is waiter:
+                    self._waiter = None
+        return self._pending.popleft()

@@ -1,0 +1,316 @@
+"""A run, from the inside.
+
+Owns the streams of a run: how they open along the plan, and who writes them. Invariant (rules 1.1, 1.3): a
+stream is known by node and id; with it open at once all lanes that its chunks can come to, so that none of them
+ends before the last of its writers has. What a run is apart from its streams, `lifetime` and `traffic` know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from .chunks import ChunkLane, ParallelLane
+from .completion import Tokens, hold, reaching, release
+from .control import Controls
+from .errors import StreamClosed
+from .fanin import GatherLane, JoinLane, SlotLane
+from .inbox import Road
+from .inline import InlineLane
+from .items import Chunk, Control, Drop, Headers, Heading, Item
+from .lane import PassingLane
+from .leg import Leg
+from .node import Takes
+from .station import Station
+from .step import Step
+from .stream import StreamLane
+from .traffic import Traffic, named
+
+if TYPE_CHECKING:
+    from .graph import Edge, Site
+    from .wiring import Wirable
+
+
+class RunCore(Traffic):
+    """One input and everything that descends from it."""
+
+    # -- streams
+
+    def open_leg(
+        self,
+        step: Step,
+        stream_id: str | None,
+        *,
+        explicit: bool,
+        to: str | None = None,
+        window: int | None = None,
+        by_hand: bool = False,
+    ) -> Leg:
+        """Give a step the stream of an id, opened along the plan if it is not open.
+
+        Args:
+            step: who writes.
+            stream_id: the id; ``None`` makes one that is unique in the run.
+            explicit: whether the stream outlives the step.
+            to: the only successor it is for.
+            window: how many of its chunks may be in flight.
+            by_hand: whether leaving a block ends it.
+        """
+        site = step.station.site
+        if stream_id is None:
+            stream_id = f"{site.name}-{self.next_number()}"
+        elif (site.index, stream_id) in self.ended_streams:
+            raise StreamClosed(f"stream {stream_id} of node {site.key} has ended; rule 1.3: nothing follows the end")
+        leg = self.legs.get((site.index, stream_id))
+        if leg is None:
+            leg = self._open(step, stream_id, explicit, to, window, pinned=by_hand or not explicit)
+        elif by_hand and step in leg.owners:
+            raise StreamClosed(f"stream {stream_id} of node {site.key} is open already in this step")
+        elif step not in leg.owners and step.lane is None:
+            self._own(step, leg)
+        if by_hand:
+            leg.openers += 1
+        return leg
+
+    def _own(self, step: Step, leg: Leg) -> None:
+        leg.owners.append(step)
+        step.legs.append(leg)
+
+    def _open(
+        self, step: Step, stream_id: str, explicit: bool, to: str | None, window: int | None, *, pinned: bool
+    ) -> Leg:
+        """Open a stream; a pinned one, which ends with its step, holds what the step's input rides on."""
+        site = step.station.site
+        edges = site.outs if to is None else named(site, to)
+        heading = self.heading(site, stream_id, step.attempt if step.lane is None else 1, step.item)
+        leg = Leg(self, site, heading, hold(step.tokens), self.account(window), explicit)
+        if step.lane is None:
+            self._own(step, leg)
+            if pinned:
+                leg.ride_on([step.share_ticket()])
+        self._connect(leg, edges)
+        return leg
+
+    def heading(self, site: Site, stream_id: str, attempt: int, parent: Item[Any] | None) -> Heading:
+        """Make what the chunks of a stream have in common, inherited from a parent."""
+        headers: Headers = self.headers
+        meta = self.meta
+        if parent is not None:
+            headers = parent._headers.copy() if parent._headers is not None else parent._heading.headers
+            meta = dict(parent._meta) if parent._meta is not None else parent._heading.meta
+        return Heading(site.path, stream_id, attempt, self.id, self.trace_id, self.deadline, headers, meta)
+
+    def _connect(self, leg: Leg, edges: tuple[Edge, ...]) -> None:
+        """Open the lanes behind a leg."""
+        self.legs[leg.site.index, leg.stream_id] = leg
+        if self.runtime.observers:
+            self.notify(leg.opened())
+        pairings = self.pair_stream(leg.site, leg.tokens) if leg.site.joins else ()
+        tokens = leg.tokens + pairings
+        roads: list[Road] = []
+        begun: list[StreamLane] = []
+        for edge in edges:
+            if not edge.policy.feedback:
+                lane = self._lane(edge, leg)
+                roads.append(lane.road(edge, leg, reaching(tokens, edge.reach) if tokens else ()))
+                if isinstance(lane, StreamLane):
+                    begun.append(lane)
+        if leg.site.is_exit:
+            roads.append(self.outbox.road(leg))
+        by_chunk = any(plan.by_chunk for plan in leg.site.joins)
+        leg.connect(roads, by_chunk or bool(self.runtime.plan.has_tokens and len(roads) > 1))
+        for lane in begun:
+            self._begin_reading(lane, tokens)
+        release(pairings)
+
+    def _begin_reading(self, lane: StreamLane, tokens: Tokens) -> None:
+        site = lane.station.site
+        if site.join is None:
+            lane.begin()
+        elif not lane.filled:
+            lane.filled = True
+            assert lane.key[2] is not None
+            self.fill(lane.station, lane.key[2], lane.stream, lane.tokens)
+
+    def _lane(self, edge: Edge, leg: Leg) -> Any:
+        """Give the lane behind an edge for a stream, opened if it is not open."""
+        site = edge.target
+        slot = edge.slot if site.join is not None and not site.join.by_chunk else None
+        key = (site.index, leg.stream_id, slot)
+        lane = self.lanes.get(key)
+        if lane is None:
+            station = self.runtime.stations[site.index]
+            lane = lane_type(station, edge)(self, station, leg.stream_id, leg.explicit)
+            lane.key = key
+            self.lanes[key] = lane
+            if isinstance(lane, PassingLane):
+                self._open_behind(lane, leg)
+        elif leg.heading.attempt > 1 and isinstance(lane, PassingLane):
+            lane.out.restart(leg.heading.attempt)
+        return lane
+
+    def _open_behind(self, lane: Any, upstream: Leg) -> None:
+        """Open the stream that a node gives which works chunk by chunk: it keeps the id."""
+        station: Station = lane.station
+        above = upstream.heading
+        heading = Heading(
+            station.site.path,
+            above.stream_id,
+            above.attempt,
+            self.id,
+            self.trace_id,
+            self.deadline,
+            above.headers,
+            above.meta,
+        )
+        account = self.account() if station.emits else None
+        out = Leg(self, station.site, heading, (), account, upstream.explicit)
+        lane.out = out
+        out.owners.append(lane)
+        out.parents = upstream.parents
+        if account is not None:
+            out.ride_on(list(upstream.parents))
+        self._connect(out, station.site.outs)
+
+    def stream_edges(self, site: Site) -> int:
+        """Count the edges on which a stream can come to a node."""
+        return sum(1 for edge in site.ins if not edge.policy.feedback and not edge.policy.on_error)
+
+    def close_explicit(self) -> bool:
+        """End the streams that were named by hand: nothing in the run can write to them any more (rule 1.3)."""
+        open_by_hand = [leg for leg in self.legs.values() if leg.explicit and not self._is_lane_output(leg)]
+        for leg in open_by_hand:
+            leg.end("done")
+        if open_by_hand:
+            return True
+        lingering = [lane for lane in self.lanes.values() if lane.explicit and not lane.writers and not lane.ended]
+        for lane in lingering:
+            lane.explicit = False
+            lane.finish_if_over()
+        return bool(lingering)
+
+    def _is_lane_output(self, leg: Leg) -> bool:
+        return any(isinstance(owner, PassingLane) for owner in leg.owners)
+
+    def leg_ended(self, leg: Leg, event: Any) -> None:
+        """Forget a stream that has ended, but not that it has."""
+        super().leg_ended(leg, event)
+        if leg.explicit:
+            self.ended_streams.add((leg.site.index, leg.stream_id))
+
+    def lane_ended(self, lane: Any) -> None:
+        """Forget a lane that has ended."""
+        super().lane_ended(lane)
+        letters = self.lane_accounts.pop(lane.key, None)
+        if letters is not None:
+            letters.close(lambda: self.account_closed(letters))
+
+    def lane_letters(self, lane: Any) -> Any:
+        """Give the window of the messages that the steps of a lane emit."""
+        account = self.lane_accounts.get(lane.key)
+        if account is None:
+            account = self.lane_accounts[lane.key] = self.account()
+        return account
+
+    def restart_input(self, step: Step) -> None:
+        """Let a step that is begun again read its input from the start."""
+        for lane in self.lanes.values():
+            if isinstance(lane, StreamLane) and lane.step is step:
+                lane.stream.stale = False
+                lane.stream.taken = 0
+
+    def read_by(self, step: Step, lane: StreamLane) -> None:
+        """Let a join's step read a stream, which ends with it."""
+        step.reads = (*step.reads, lane)
+
+    # -- calls
+
+    async def call(self, step: Step, target: Wirable | Callable[..., Any], payload: Any) -> Any:
+        """Run a node or a flow as a part of a step.
+
+        If cancelled, it is cancelled too.
+        """
+        runtime = await self.runtime.child(target)
+        deadline = None if self.deadline is None else self.deadline - self.pool.parking.now()
+        item = step.item
+        headers = item._headers or item._heading.headers
+        async with runtime.run(payload, headers=headers.copy(), deadline=deadline) as run:
+            return await run.result()
+
+    # -- control
+
+    def listen(self, step: Step) -> Controls:
+        """Let a step hear the commands for its node."""
+        controls = Controls(self.pool.parking)
+        self.listeners.append((step.station.site.key, controls))
+        return controls
+
+    def control(self, control: Control) -> None:
+        """Carry a command out, and let the nodes hear it."""
+        for key, controls in list(self.listeners):
+            if control.node is None or control.node in (key, key.rsplit("/", 1)[-1]):
+                controls.deliver(control)
+        if control.kind == "cancel":
+            self._cancel(control)
+        elif control.kind == "pause":
+            self.pause()
+        elif control.kind == "resume":
+            self.resume()
+        elif control.kind == "flush":
+            self._flush(control)
+
+    def _cancel(self, control: Control) -> None:
+        if control.stream_id is None and control.node is None:
+            self.stop(str(control.payload or ""))
+            return
+        for leg in list(self.legs.values()):
+            if control.stream_id in (None, leg.stream_id) and control.node in (None, leg.site.key, leg.site.name):
+                self._cancel_stream(leg)
+        if self.busy == 0:
+            self.at_rest()
+
+    def _cancel_stream(self, leg: Leg) -> None:
+        leg.end("cancelled")
+        if not leg.dead:
+            leg.dead = True
+            for owner in list(leg.owners):
+                owner.unread(leg)
+
+    def _flush(self, control: Control) -> None:
+        """Let everything go on that the runtime holds back; or drop what waits, and report it."""
+        for account in list(self.accounts.values()):
+            account.grant()
+        if isinstance(control.payload, dict) and control.payload.get("discard"):
+            for lane in [*self.lanes.values(), *self.mail.values()]:
+                for inbox in lane.inboxes:
+                    self._discard(inbox)
+                lane.finish_if_over()
+            for mail in self.mail.values():
+                mail.rest()
+        if self.busy == 0:
+            self.at_rest()
+
+    def _discard(self, inbox: Any) -> None:
+        for item in inbox.items:
+            seq = item.seq if isinstance(item, Chunk) else None
+            stream_id = item.stream_id if isinstance(item, Chunk) else None
+            self.dropped(Drop(inbox.edge.name, stream_id, seq, "flush"))
+        inbox.purge()
+
+
+STREAM_LANES: dict[Takes, Callable[..., Any]] = {Takes.STREAM: StreamLane, Takes.GATHERED: GatherLane}
+
+
+def lane_type(station: Station, edge: Edge) -> Callable[..., Any]:
+    """Say what kind of lane a stream has at a node."""
+    site = station.site
+    if site.join is not None:
+        if site.join.by_chunk:
+            return JoinLane
+        return StreamLane if edge.takes is Takes.STREAM else SlotLane
+    special = STREAM_LANES.get(station.signature.takes)
+    if special is not None:
+        return special
+    if station.is_inline:
+        return InlineLane
+    return ChunkLane if station.policy.ordered else ParallelLane

@@ -1,0 +1,235 @@
+"""Fan-in lanes: where chunks are taken over by a gather or a join.
+
+Owns the roads that never fill (rule 4.4: parts are taken over at once) and the order in which a join by chunk
+decides (rule 4.3: in order of seq, from the head). What is paired and when it is complete, `joining` knows.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from .credit import Joint
+from .inbox import UNBOUNDED, Meter, Sender, settle
+from .items import Chunk, Item
+from .joining import Pairing, Verdict
+from .lane import Lane, PassingLane
+from .step import Step
+
+if TYPE_CHECKING:
+    from .core import RunCore
+    from .graph import Edge
+    from .leg import Leg
+    from .pool import Worker
+    from .station import Station
+
+
+class OpenRoad:
+    """The end of an edge where nothing ever waits: what comes is taken over."""
+
+    __slots__ = ("closed", "edge", "lane", "meter", "writer")
+
+    empty = True
+    stuck = False
+    items = ()
+
+    def __init__(self, edge: Edge, meter: Meter, lane: TakingLane | JoinLane, writer: Any) -> None:
+        self.edge = edge
+        self.meter = meter
+        self.lane = lane
+        self.writer = writer
+        self.closed = False
+
+    def room(self) -> int:
+        """Say that there is always room."""
+        return UNBOUNDED
+
+    def available(self) -> int:
+        """Say that nothing waits."""
+        return 0
+
+    def receive(self, batch: list[Any], sender: Sender) -> None:
+        """Hand items over."""
+        self.meter.pass_through(len(batch))
+        for item in batch:
+            if self.lane.dead:
+                settle(item)
+            else:
+                self.lane.take_over(self, item)
+
+    def watch(self, sender: Sender) -> None:
+        """Tell a sender at once: there is always room."""
+        sender.entered()
+
+    def purge(self) -> None:
+        """Let go of nothing: nothing waits."""
+
+    def freed(self) -> None:
+        """Do nothing: nobody stands at the door."""
+
+    def close(self) -> None:
+        """Take note that nothing more will be sent."""
+        self.closed = True
+
+
+def open_road(lane: TakingLane | JoinLane, edge: Edge, leg: Leg, tokens: Any) -> OpenRoad:
+    """Give a lane a new road that never fills."""
+    road = OpenRoad(edge, lane.run.runtime.meters[edge.index], lane, leg)
+    lane.inboxes.append(road)
+    lane.writers += 1
+    lane.seen += 1
+    lane.carry(tokens)
+    return road
+
+
+class TakingLane(Lane):
+    """What lanes share that take chunks over at once."""
+
+    __slots__ = ()
+
+    sees_numbers = True
+
+    def road(self, edge: Edge, leg: Leg, tokens: Any) -> Any:
+        """Give a new road into the lane."""
+        return open_road(self, edge, leg, tokens)
+
+    def take_over(self, road: OpenRoad, chunk: Chunk[Any]) -> None:
+        """Take a chunk over."""
+        raise NotImplementedError
+
+    def runnable(self) -> bool:
+        """Say that there is never anything to do: it is done when it comes."""
+        return False
+
+    def end_output(self, terminal: Any, error: BaseException | None) -> None:
+        """Fail the run where a stream failed that nobody else reads."""
+        if error is not None and not self.run.is_handled(error):
+            self.run.fail(error)
+
+
+class GatherLane(TakingLane):
+    """A stream at a gather: each chunk is a part."""
+
+    __slots__ = ()
+
+    def take_over(self, road: OpenRoad, chunk: Chunk[Any]) -> None:
+        """Add a chunk to what was gathered."""
+        self.run.gather(self.station, chunk, self.tokens)
+
+
+class SlotLane(TakingLane):
+    """A stream at a slot of a join by item: its one chunk is the item."""
+
+    __slots__ = ()
+
+    def take_over(self, road: OpenRoad, chunk: Chunk[Any]) -> None:
+        """Put a chunk into its slot."""
+        assert road.edge.slot is not None
+        self.run.fill(self.station, road.edge.slot, chunk, self.tokens)
+
+
+class JoinLane(PassingLane):
+    """One stream at a join by chunk: pairings in order of seq, decided from the head."""
+
+    __slots__ = ("queue",)
+
+    def __init__(self, run: RunCore, station: Station, stream_id: str, explicit: bool) -> None:
+        super().__init__(run, station, stream_id, explicit)
+        self.queue: deque[Pairing] = deque()
+
+    @property
+    def sees_numbers(self) -> bool:
+        """Whether chunks must be numbered before they come here."""
+        return True
+
+    def road(self, edge: Edge, leg: Leg, tokens: Any) -> Any:
+        """Give a new road into the lane."""
+        return open_road(self, edge, leg, tokens)
+
+    def take_over(self, road: OpenRoad, chunk: Chunk[Any]) -> None:
+        """Put a chunk into its slot."""
+        assert road.edge.slot is not None
+        self.run.fill(self.station, road.edge.slot, chunk, ())
+
+    def runnable(self) -> bool:
+        """Say whether the oldest pairing is decided."""
+        if self.dead or self.run.paused or self.out.stuck:
+            return False
+        return bool(self.queue) and self.queue[0].verdict is not None
+
+    def quiet(self) -> bool:
+        """Say whether all pairings are decided, and their results in the successors' hands."""
+        return not self.queue and not self.out.stuck
+
+    def die(self, terminal: Any, error: BaseException | None = None) -> None:
+        """End now, and let undecided pairings go."""
+        if not self.ended:
+            queue, self.queue = self.queue, deque()
+            super().die(terminal, error)
+            for pairing in queue:
+                self.run.drop_pairing(pairing)
+
+    def finish_if_over(self) -> None:
+        """End when all pairings are over; an unhandled error does not wait for them."""
+        if self.failing is not None and not self.ended and not self.scheduled:
+            self.die("error", self.error)
+        else:
+            super().finish_if_over()
+
+    def restart(self, road: Any, attempt: int) -> None:
+        """Drop the pairings of lower attempts, and begin a higher one behind."""
+        if attempt <= self.out.heading.attempt:
+            return
+        queue, self.queue = self.queue, deque()
+        self.out.restart(attempt)
+        for pairing in queue:
+            self.run.drop_pairing(pairing)
+
+    async def work(self, worker: Worker) -> None:
+        """Work off what is decided, one after the other."""
+        run = self.run
+        try:
+            while self.runnable() and not run.stopped:
+                pairing = self.queue.popleft()
+                if pairing.verdict is Verdict.RUN:
+                    await self._join(worker, pairing)
+                else:
+                    run.skip(self.station, pairing)
+        finally:
+            self.leave_place()
+            self.scheduled = False
+            run.busy -= 1
+            self.wake()
+            self.finish_if_over()
+
+    async def _join(self, worker: Worker, pairing: Pairing) -> None:
+        step = join_step(self.run, self.station, pairing, self)
+        self.station.steps += 1
+        try:
+            await step.perform(worker)
+        except BaseException as exc:
+            if self.run.stopped or self.ended or step.stale:
+                return
+            error = self.station.failed(self.run, exc, step.item)
+            self.run.catch(self.station.site, error, step.item)
+            self.die("error", error)
+            self.run.raise_if_unheard(self.out, error)
+
+
+def join_step(run: RunCore, station: Station, pairing: Pairing, lane: Any) -> Step:
+    """Make the step of a decided pairing: it rides on all that arrived."""
+    arrived: list[Item[Any]] = [part for part in pairing.arrived() if isinstance(part, Item)]
+    values = [_value(slot, part) for slot, part in zip(station.signature.slots, pairing.items(), strict=True)]
+    streams = [part for part in pairing.arrived() if not isinstance(part, Item)]
+    item = arrived[0] if arrived else streams[0].item()
+    held, pairing.held = pairing.held, ()
+    step = Step(run, station, values, item, Joint([part._ticket for part in arrived]), held, lane)
+    for stream in streams:
+        stream.belong_to(step)
+    return step
+
+
+def _value(slot: Any, part: Any) -> Any:
+    if isinstance(part, Item) and slot.takes.name == "ITEM":
+        return part.payload
+    return part

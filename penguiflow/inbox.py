@@ -1,0 +1,361 @@
+"""Inboxes: where the items of one edge wait, for one lane.
+
+Owns an edge's capacity and its overflow policy. Invariant (rule 2.2): what waits, including what a worker has
+taken but not begun, never exceeds the capacity; what came beyond it stands *at the door*, still with its sender,
+who is told when the last of it is in. Offered = delivered + dropped + waiting, always (rule 2.9). Knows nothing
+of what the lane does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .completion import release
+from .credit import FREE, Account
+from .errors import CreditError
+from .items import Drop, Item
+from .overflow import ENDS_WINDOW, drop_newest, drop_oldest, merge_into_newest
+
+if TYPE_CHECKING:
+    from .core import RunCore
+    from .graph import Edge
+    from .lane import Lane
+
+UNBOUNDED = 1 << 60
+
+
+class Sender(Protocol):
+    """Somebody whose items may have to stand at the door."""
+
+    def entered(self) -> None:
+        """Take note that all that stood at one door is in."""
+
+
+class Meter:
+    """What has passed one edge, in all runs of a runtime."""
+
+    __slots__ = ("delivered", "dropped", "edge", "most", "offered")
+
+    def __init__(self, edge: Edge) -> None:
+        self.edge = edge
+        self.offered = 0
+        self.delivered = 0
+        self.dropped = 0
+        self.most = 0
+
+    def offer(self, count: int) -> None:
+        """Count what was accepted to wait."""
+        self.offered += count
+        waiting = self.offered - self.delivered - self.dropped
+        if waiting > self.most:
+            self.most = waiting
+
+    def pass_through(self, count: int) -> None:
+        """Count what passes without waiting."""
+        self.offered += count
+        self.delivered += count
+
+
+def settle(item: Item[Any]) -> None:
+    """Let an item go: its credit comes home, places it could have fed are told."""
+    tokens = item._tokens
+    if tokens:
+        item._tokens = ()
+        release(tokens)
+    item._ticket.home()
+
+
+class Road(Protocol):
+    """The end of an edge that a leg or a step sends into."""
+
+    edge: Edge | None
+    lane: Any
+
+    @property
+    def stuck(self) -> bool:
+        """Whether something stands at the door."""
+
+    def room(self) -> int:
+        """Say how many items can be sent without standing at the door."""
+
+    def receive(self, batch: list[Any], sender: Sender) -> None:
+        """Take items over; the list is the receiver's from now on."""
+
+    def watch(self, sender: Sender) -> None:
+        """Tell a sender, by `entered`, when the road is not stuck any more."""
+
+
+class Inbox:
+    """What waits on one edge that lets its senders wait."""
+
+    __slots__ = ("capacity", "closed", "door", "edge", "items", "lane", "meter", "unstarted", "watchers", "writer")
+
+    def __init__(self, edge: Edge, meter: Meter, lane: Lane, writer: Any, capacity: int) -> None:
+        self.edge = edge
+        self.meter = meter
+        self.lane = lane
+        self.writer = writer
+        self.capacity = capacity
+        self.items: list[Any] = []
+        self.unstarted = 0
+        self.door: list[Any] | None = None
+        self.watchers: list[Sender] | None = None
+        self.closed = False
+
+    @property
+    def stuck(self) -> bool:
+        """Whether something stands at the door."""
+        return bool(self.door)
+
+    def room(self) -> int:
+        """Say how many items can be sent without standing at the door."""
+        return 0 if self.door else self.capacity - len(self.items) - self.unstarted
+
+    def receive(self, batch: list[Any], sender: Sender) -> None:
+        """Take items over; those beyond the capacity stand at the door."""
+        lane = self.lane
+        if lane.dead:
+            self._refuse(batch)
+            return
+        if self.door or len(self.items) + self.unstarted + len(batch) > self.capacity:
+            self._stand_at_the_door(batch)
+        else:
+            self._admit(batch)
+        if not lane.scheduled:
+            lane.wake()
+
+    def _admit(self, batch: list[Any]) -> None:
+        self.meter.offer(len(batch))
+        if self.items:
+            self.items.extend(batch)
+        else:
+            self.items = batch
+
+    def _stand_at_the_door(self, batch: list[Any]) -> None:
+        room = self.room()
+        if room > 0:
+            self._admit(batch[:room])
+            del batch[:room]
+        self.door = self.door + batch if self.door else batch
+
+    def _refuse(self, batch: list[Any]) -> None:
+        for item in batch:
+            settle(item)
+
+    def watch(self, sender: Sender) -> None:
+        """Tell a sender when nothing stands at the door any more."""
+        if self.watchers is None:
+            self.watchers = []
+        self.watchers.append(sender)
+
+    def take(self, limit: int) -> list[Any]:
+        """Give up to ``limit`` items to the lane; their places are free when `freed` is called."""
+        items = self.items
+        if len(items) <= limit:
+            self.items = []
+        else:
+            self.items = items[limit:]
+            del items[limit:]
+        self.meter.delivered += len(items)
+        return items
+
+    def put_back(self, batch: list[Any]) -> None:
+        """Take back what the lane has not begun."""
+        self.meter.delivered -= len(batch)
+        self.items[:0] = batch
+
+    def freed(self) -> None:
+        """Let in who stands at the door, in blocks of half the capacity."""
+        if not self.door and not self.watchers:
+            return
+        room = self.capacity - len(self.items) - self.unstarted
+        if room < max(1, self.capacity // 2):
+            return
+        if self.door:
+            entering, self.door = self.door[:room], self.door[room:]
+            self._admit(entering)
+        if not self.door:
+            self._tell()
+        if not self.lane.scheduled:
+            self.lane.wake()
+
+    def _tell(self) -> None:
+        watchers, self.watchers = self.watchers, None
+        for sender in watchers or ():
+            sender.entered()
+
+    def purge(self) -> None:
+        """Let go of everything that waits, and of what stands at the door."""
+        items, self.items = self.items, []
+        door, self.door = self.door, None
+        self.meter.dropped += len(items)
+        for item in items:
+            settle(item)
+        for item in door or ():
+            settle(item)
+        self._tell()
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing waits, and nobody stands at the door."""
+        return not self.items and not self.door
+
+    def available(self) -> int:
+        """Say how many items the lane may take now."""
+        return len(self.items)
+
+    def close(self) -> None:
+        """Take note that nothing more will be sent."""
+        self.closed = True
+
+    def __repr__(self) -> str:
+        return f"<inbox {self.edge.name} {len(self.items)}/{self.capacity}>"
+
+
+class SizedInbox(Inbox):
+    """What waits on an edge whose capacity is also counted in bytes.
+
+    One item larger than the whole budget passes alone.
+    """
+
+    __slots__ = ("bytes_waiting", "capacity_bytes", "sizer")
+
+    def __init__(self, edge: Edge, meter: Meter, lane: Lane, writer: Any, capacity: int, sizer: Any) -> None:
+        super().__init__(edge, meter, lane, writer, capacity)
+        assert edge.policy.capacity_bytes is not None
+        self.capacity_bytes = edge.policy.capacity_bytes
+        self.sizer = sizer
+
+    def _waiting_bytes(self) -> int:
+        return sum(self.sizer(item.payload) for item in self.items)
+
+    def room(self) -> int:
+        """Say that one item may be tried at a time: its size is not known before."""
+        return min(1, super().room())
+
+    def _fitting(self, batch: list[Any]) -> int:
+        """Say how many of a batch fit into both budgets."""
+        room = self.capacity - len(self.items) - self.unstarted
+        waiting = self._waiting_bytes()
+        for count, item in enumerate(batch):
+            size = self.sizer(item.payload)
+            alone = not self.items and count == 0 and not self.unstarted
+            if count >= room or (waiting + size > self.capacity_bytes and not alone):
+                return count
+            waiting += size
+        return len(batch)
+
+    def receive(self, batch: list[Any], sender: Sender) -> None:
+        """Take items over; those beyond either budget stand at the door."""
+        lane = self.lane
+        if lane.dead:
+            self._refuse(batch)
+            return
+        count = 0 if self.door else self._fitting(batch)
+        if count:
+            self._admit(batch[:count])
+        if count < len(batch):
+            self.door = (self.door or []) + batch[count:]
+        if not lane.scheduled:
+            lane.wake()
+
+    def freed(self) -> None:
+        """Let in who stands at the door and fits."""
+        if self.door:
+            count = self._fitting(self.door)
+            entering, self.door = self.door[:count], self.door[count:]
+            if entering:
+                self._admit(entering)
+        if not self.door and self.room() > 0:
+            self._tell()
+        if not self.lane.scheduled:
+            self.lane.wake()
+
+
+class OverflowInbox(Inbox):
+    """What waits on an edge that never lets its senders wait: it drops, merges or fails.
+
+    Where it drops or merges, a stream's window ends here: acceptance brings the credit home, and what goes on
+    to the node rides on the *gate*, a window of its own of the size of the edge (rule 2.9).
+    """
+
+    __slots__ = ("gate",)
+
+    def __init__(self, edge: Edge, meter: Meter, lane: Lane, writer: Any, capacity: int) -> None:
+        super().__init__(edge, meter, lane, writer, capacity)
+        self.gate = Account(capacity) if edge.policy.overflow in ENDS_WINDOW else None
+
+    def room(self) -> int:
+        """Say that there is always room, where the edge does not fail."""
+        return UNBOUNDED if self.gate is not None else super().room()
+
+    def receive(self, batch: list[Any], sender: Sender) -> None:
+        """Take items over one by one, each as the policy says."""
+        lane = self.lane
+        if lane.dead:
+            self._refuse(batch)
+            return
+        for item in batch:
+            if self.gate is not None:
+                ticket, item._ticket = item._ticket, FREE
+                ticket.home()
+            self._accept(item, lane.run)
+        if not lane.scheduled:
+            lane.wake()
+
+    def _accept(self, item: Item[Any], run: RunCore) -> None:
+        if len(self.items) + self.unstarted < self.capacity:
+            self._admit([item])
+            return
+        policy = self.edge.policy
+        if policy.overflow == "fail":
+            settle(item)
+            text = f"edge {self.edge.name} is full (capacity {self.capacity}, overflow='fail')"
+            run.fail(CreditError(f"{text}; run {run.id} can't send faster than {self.edge.target.key} reads"))
+            return
+        self.meter.offered += 1
+        self.meter.dropped += 1
+        gone = self._choose(item)
+        run.dropped(Drop(self.edge.name, getattr(gone, "stream_id", None), getattr(gone, "seq", None), policy.overflow))
+        settle(gone)
+
+    def _choose(self, item: Item[Any]) -> Item[Any]:
+        policy = self.edge.policy
+        if not self.items or policy.overflow == "drop_newest":
+            gone: Item[Any] = drop_newest(self.items, item)
+        elif policy.overflow == "merge" and policy.merge is not None:
+            gone = merge_into_newest(self.items, item, policy.merge)
+        else:
+            gone = drop_oldest(self.items, item)
+        return gone
+
+    def available(self) -> int:
+        """Say how many items may go on through the gate."""
+        return len(self.items) if self.gate is None else min(len(self.items), self.gate.free)
+
+    def take(self, limit: int) -> list[Any]:
+        """Give up to ``limit`` items to the lane, each on a credit of the gate."""
+        gate = self.gate
+        if gate is None:
+            return super().take(limit)
+        batch = super().take(min(limit, gate.free, 1))  # one by one: what a worker holds can't be dropped any more
+        gate.free -= len(batch)
+        for item in batch:
+            item._ticket = gate
+        return batch
+
+    def put_back(self, batch: list[Any]) -> None:
+        """Take back what the lane has not begun, and the gate its credit."""
+        if self.gate is not None:
+            self.gate.free += len(batch)
+        super().put_back(batch)
+
+
+def new_inbox(edge: Edge, meter: Meter, lane: Any, writer: Any, sizer: Any) -> Inbox:
+    """Make the inbox that an edge's policy asks for."""
+    policy = edge.policy
+    if policy.overflow != "wait":
+        return OverflowInbox(edge, meter, lane, writer, policy.capacity)
+    if policy.capacity_bytes is not None:
+        return SizedInbox(edge, meter, lane, writer, policy.capacity, policy.sizer or sizer)
+    return Inbox(edge, meter, lane, writer, policy.capacity)

@@ -1,0 +1,147 @@
+"""Inline lanes: a stream at a ``def`` node, which runs on the edge.
+
+Owns the sender's turn there. Invariant: nothing waits at a ``def`` node; room in front of it is room behind it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .inbox import Meter, Sender, settle
+from .items import Chunk
+from .lane import PassingLane
+
+if TYPE_CHECKING:
+    from .completion import Tokens
+    from .core import RunCore
+    from .graph import Edge
+    from .leg import Leg
+    from .station import Station
+
+HOLE = object()
+"""The payload of an envelope whose chunk was filtered out of a batch."""
+
+
+class InlineRoad:
+    """The end of an edge into a ``def`` node: nothing waits here."""
+
+    __slots__ = ("closed", "edge", "lane", "meter", "writer")
+
+    def __init__(self, edge: Edge, meter: Meter, lane: InlineLane, writer: Any) -> None:
+        self.edge = edge
+        self.meter = meter
+        self.lane = lane
+        self.writer = writer
+        self.closed = False
+
+    empty = True
+
+    @property
+    def stuck(self) -> bool:
+        """Whether something stands at a door behind the node."""
+        return self.lane.out.stuck
+
+    def room(self) -> int:
+        """Say how much room there is behind the node."""
+        return self.lane.out.room()
+
+    def receive(self, batch: list[Any], sender: Sender) -> None:
+        """Run the node over a batch, and send the results on."""
+        self.meter.pass_through(len(batch))
+        self.lane.pass_through(batch)
+
+    def watch(self, sender: Sender) -> None:
+        """Tell a sender when there is room behind the node."""
+        out = self.lane.out
+        if out.stuck:
+            self.lane.watchers.append(sender)
+            return
+        for road in out.roads:
+            if road.room() <= 0:
+                road.watch(sender)
+
+    def purge(self) -> None:
+        """Let go of nothing: nothing waits."""
+
+    def close(self) -> None:
+        """Take note that nothing more will be sent."""
+        self.closed = True
+
+
+class InlineLane(PassingLane):
+    """A stream at a ``def`` node: it runs on the edge, in the sender's turn."""
+
+    __slots__ = ("watchers",)
+
+    def __init__(self, run: RunCore, station: Station, stream_id: str, explicit: bool) -> None:
+        super().__init__(run, station, stream_id, explicit)
+        self.watchers: list[Sender] = []
+
+    def road(self, edge: Edge, leg: Leg, tokens: Tokens) -> Any:
+        """Give a new road into the lane."""
+        road = InlineRoad(edge, self.run.runtime.meters[edge.index], self, leg)
+        self.inboxes.append(road)
+        self.writers += 1
+        self.seen += 1
+        self.carry(tokens)
+        return road
+
+    def runnable(self) -> bool:
+        """Say that there is never anything to do: it is done when it comes."""
+        return False
+
+    def unstuck(self) -> None:
+        """Tell the senders that there is room behind the node."""
+        watchers, self.watchers = self.watchers, []
+        for sender in watchers:
+            sender.entered()
+        self.finish_if_over()
+
+    def restart(self, road: Any, attempt: int) -> None:
+        """Begin a higher attempt behind."""
+        self.out.restart(attempt)
+
+    def pass_through(self, batch: list[Chunk[Any]]) -> None:
+        """Run the node over a batch, in the context variables of this lane."""
+        if self.dead:
+            for chunk in batch:
+                settle(chunk)
+            return
+        self.station.steps += len(batch)
+        failure = self.context().run(self._apply, batch)
+        if batch:
+            self.out.push(batch)
+        if failure is not None and not self.dead:
+            exc, chunk = failure
+            error = self.station.failed(self.run, exc, chunk)
+            self.run.catch(self.station.site, error, chunk)
+            self.die("error", error)
+            self.run.raise_if_unheard(self.out, error)
+
+    def _apply(self, batch: list[Chunk[Any]]) -> tuple[BaseException, Chunk[Any]] | None:
+        """Replace payloads by results; a failure cuts the batch off before its chunk."""
+        function = self.station.inline
+        filtered = False
+        for chunk in batch:
+            try:
+                result = function(chunk)
+            except Exception as exc:
+                index = batch.index(chunk)
+                for unbegun in batch[index + 1 :]:
+                    settle(unbegun)
+                del batch[index:]
+                failure = (exc, chunk)
+                break
+            if result is not None:
+                chunk.payload = result
+            else:
+                settle(chunk)
+                chunk.payload = HOLE
+                filtered = True
+        else:
+            failure = None
+        if filtered:
+            batch[:] = [chunk for chunk in batch if chunk.payload is not HOLE]
+        return failure
+
+

@@ -1,0 +1,214 @@
+"""Invoke: how a node's function is called, as an onion that is built once.
+
+Owns the layers around the function: the interruptible attempt with its clock, the restart of a step whose input
+begins again, the retries. What a node does not use is not there. Invariant: an attempt is over, its generator
+closed, before the next one begins. Retries are tenacity's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.to_thread
+from tenacity import AsyncRetrying, RetryCallState, stop_after_attempt, wait_exponential, wait_random
+
+from .context import Context
+from .errors import StreamClosed
+from .items import Chunk
+from .leg import new
+from .node import Gives, Takes
+from .policy import Retry
+from .station import needs_check
+from .step import Restarted, Stopped, absorb
+
+if TYPE_CHECKING:
+    from .leg import Leg
+    from .station import Station
+    from .step import Step
+
+Invoke = Callable[["Step"], Awaitable[Any]]
+
+
+def build(station: Station) -> Invoke:
+    """Build the call of a node."""
+    signature, policy = station.signature, station.policy
+    if station.site.node is None:
+        return partial(_attempt, _feed)
+    if signature.gives is Gives.STREAM:
+        call = partial(_give_stream, station)
+    elif policy.thread:
+        limiter: list[anyio.CapacityLimiter] = []
+        call = partial(_in_thread, station, limiter)
+    elif signature.is_async:
+        call = partial(_give_value, station)
+    else:
+        call = partial(_give_value_at_once, station)
+    call = partial(_attempt, call)
+    if signature.takes is Takes.STREAM or signature.takes is Takes.JOIN:
+        call = partial(_restarting, call)
+    if policy.retry is not None:
+        call = partial(_retrying, call, policy.retry)
+    return call
+
+
+def _arguments(station: Station, step: Step) -> dict[str, Any]:
+    if station.signature.context is not None:
+        step.facade = Context(step)
+    return station.arguments(step.value, step.facade)
+
+
+async def _give_value(station: Station, step: Step) -> Any:
+    return await station.function(**_arguments(station, step))
+
+
+async def _give_value_at_once(station: Station, step: Step) -> Any:
+    return station.function(**_arguments(station, step))
+
+
+async def _in_thread(station: Station, limiter: list[anyio.CapacityLimiter], step: Step) -> Any:
+    if not limiter:
+        limiter.append(anyio.CapacityLimiter(station.places.limit))
+    call = partial(station.function, **_arguments(station, step))
+    return await anyio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=limiter[0])
+
+
+async def _give_stream(station: Station, step: Step) -> None:
+    """Drive a generator from its first step to the end of its ``aclose``, in one task (rule 3.9)."""
+    leg = step.default_leg()
+    generator = station.function(**_arguments(station, step))
+    plain = step.lane is None and step.clock is None and not any(needs_check(e) for e in station.site.outs)
+    try:
+        if plain:
+            await _pump(generator, step, leg)
+        else:
+            async for payload in generator:
+                await step.emit_chunk(leg, payload)
+    except StreamClosed:
+        if not leg.dead:
+            raise
+    finally:
+        step.flush()
+        await _close(generator, step)
+
+
+async def _feed(step: Step) -> None:
+    """Send what a run's input gives, as a stream, under credit."""
+    leg = step.default_leg()
+    iterator = aiter(step.value)
+    try:
+        async for payload in iterator:
+            await step.emit_chunk(leg, payload)
+    except StreamClosed:
+        if not leg.dead:
+            raise
+    finally:
+        step.flush()
+        if hasattr(iterator, "aclose"):
+            await _close(iterator, step)
+
+
+async def _pump(generator: Any, step: Step, leg: Leg) -> None:
+    """The hot loop of sources: an envelope per payload, nothing else while there is credit."""
+    async for payload in generator:
+        if leg.allow <= 1 or leg.terminal is not None:
+            await step.emit_chunk(leg, payload)
+            continue
+        leg.allow -= 1
+        chunk: Chunk[Any] = new(Chunk)
+        chunk.payload = payload
+        chunk.seq = leg.next_seq
+        leg.next_seq += 1
+        chunk.done = False
+        chunk._heading = leg.heading
+        chunk._ticket = leg.account
+        chunk._tokens = ()
+        chunk._meta = None
+        chunk._headers = None
+        if not leg.buffer:
+            step.dirty.append(leg)
+        leg.buffer.append(chunk)
+
+
+async def _close(generator: Any, step: Step) -> None:
+    """Close a generator; its cleanup may wait, for the cleanup timeout at most."""
+    if getattr(generator, "ag_frame", generator) is None:
+        return
+    with anyio.move_on_after(step.run.cleanup_timeout, shield=True):
+        await generator.aclose()
+
+
+async def _attempt(call: Invoke, step: Step) -> Any:
+    """Make one attempt, which can be interrupted for a reason of its own."""
+    parking = step.run.pool.parking
+    clock = step.clock
+    if clock is not None:
+        clock.start()
+    result = None
+    with parking.scope() as step.inner:
+        try:
+            result = await call(step)
+        except parking.cancelled:
+            if step.reason is None or isinstance(step.reason, Stopped):
+                raise
+        except Exception:
+            if step.reason is None or isinstance(step.reason, Stopped):
+                raise
+        finally:
+            step.inner = None
+            if clock is not None:
+                clock.stop()
+    if step.reason is not None and not isinstance(step.reason, Stopped):
+        reason, step.reason = step.reason, None
+        await absorb(parking, step.task)
+        raise reason
+    return result
+
+
+async def _restarting(call: Invoke, step: Step) -> Any:
+    """Begin again whenever the input does (rule 1.5)."""
+    while True:
+        try:
+            return await call(step)
+        except Restarted:
+            step.next_attempt()
+            step.run.restart_input(step)
+
+
+async def _retrying(call: Invoke, policy: Retry, step: Step) -> Any:
+    """Try again as the policy says."""
+    if step.lane is not None:
+        step.held = []
+    retrying = AsyncRetrying(
+        stop=stop_after_attempt(policy.attempts),
+        wait=wait_exponential(multiplier=policy.backoff, max=policy.max_backoff) + wait_random(0, policy.jitter),
+        retry=partial(_may_retry, policy, step),
+        sleep=anyio.sleep,
+        reraise=True,
+    )
+    async for attempt in retrying:
+        with attempt:
+            if attempt.retry_state.attempt_number > 1:
+                step.next_attempt()
+                if step.lane is not None and not step.attempts_spent:
+                    step.held = []
+                step.run.retried(step)
+            return await call(step)
+    raise AssertionError("tenacity ends with a result or raises")
+
+
+def _may_retry(policy: Retry, step: Step, state: RetryCallState) -> bool:
+    exc = state.outcome.exception() if state.outcome is not None else None
+    if not isinstance(exc, Exception) or step.attempts_spent or step.taken() or step.run.stopped:
+        return False
+    on = policy.on
+    wanted = isinstance(exc, on) if isinstance(on, type | tuple) else bool(on(exc))
+    if not wanted or not step.run.may_retry(step.station, policy):
+        return False
+    if step.held:
+        step.forget_held()
+    return True
+
+

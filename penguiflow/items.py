@@ -1,0 +1,280 @@
+"""What travels through a flow: messages, chunks, the events around streams, and commands.
+
+Owns the words, not their movement. Invariant: what user code can change on one item (``headers``, ``meta``)
+is never seen by another item; payloads are shared. Knows nothing of edges, credit or runs: ``_ticket`` and
+``_tokens`` are carried for floor 1 and never looked into here.
+
+Envelopes are the hottest objects of the package. They have slots, are created bare by ``object.__new__``, and
+take over whatever a stream's chunks have in common from one shared ``Heading`` (a frozen dataclass per chunk
+made the whole runtime five times slower).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, TypeVar
+
+T = TypeVar("T")
+
+Terminal = Literal["done", "error", "cancelled", "expired"]
+
+
+@dataclass(slots=True)
+class Headers:
+    """Routing metadata of an item, inherited by everything that descends from it.
+
+    Args:
+        tenant: on whose behalf the item travels.
+        topic: what it is about.
+        priority: higher is more urgent; 0 is ordinary.
+        extra: anything else, by name.
+    """
+
+    tenant: str | None = None
+    topic: str | None = None
+    priority: int = 0
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def copy(self) -> Headers:
+        """Give an independent copy."""
+        return Headers(self.tenant, self.topic, self.priority, copy.deepcopy(self.extra) if self.extra else {})
+
+
+class Heading:
+    """What all items of one origin have in common; shared, never changed after it is made."""
+
+    __slots__ = ("attempt", "deadline", "headers", "meta", "path", "run_id", "stream_id", "trace_id")
+
+    def __init__(
+        self,
+        path: tuple[str, ...],
+        stream_id: str,
+        attempt: int,
+        run_id: str,
+        trace_id: str,
+        deadline: float | None,
+        headers: Headers,
+        meta: dict[str, Any],
+    ) -> None:
+        self.path = path
+        self.stream_id = stream_id
+        self.attempt = attempt
+        self.run_id = run_id
+        self.trace_id = trace_id
+        self.deadline = deadline
+        self.headers = headers
+        self.meta = meta
+
+
+class Item(Generic[T]):
+    """What messages and chunks share."""
+
+    __slots__ = ("_headers", "_heading", "_meta", "_ticket", "_tokens", "payload")
+
+    payload: T
+    _heading: Heading
+    _headers: Headers | None
+    _meta: dict[str, Any] | None
+    _ticket: Any
+    _tokens: tuple[Any, ...]
+
+    @property
+    def headers(self) -> Headers:
+        """This item's own headers."""
+        if self._headers is None:
+            self._headers = self._heading.headers.copy()
+        return self._headers
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """This item's own metadata."""
+        if self._meta is None:
+            self._meta = copy.deepcopy(self._heading.meta) if self._heading.meta else {}
+        return self._meta
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """Where the item comes from: the names of nested flows, then that of the node."""
+        return self._heading.path
+
+    @property
+    def node(self) -> str:
+        """The name of the node that gave the item last."""
+        return self._heading.path[-1]
+
+    @property
+    def run_id(self) -> str:
+        """The run that the item belongs to."""
+        return self._heading.run_id
+
+    @property
+    def trace_id(self) -> str:
+        """The trace that the item belongs to."""
+        return self._heading.trace_id
+
+    @property
+    def deadline(self) -> float | None:
+        """When the run expires, on the clock of the event loop (``anyio.current_time()``), or ``None``."""
+        return self._heading.deadline
+
+
+class Message(Item[T]):
+    """A whole unit: one payload with its headers, id, trace id, deadline and metadata."""
+
+    __slots__ = ("_number",)
+
+    _number: int
+
+    @property
+    def id(self) -> str:
+        """An id that no other message has."""
+        return f"{self._heading.run_id}-{self._number}"
+
+    def __repr__(self) -> str:
+        return f"<message {self.id} from {'/'.join(self.path)}: {self.payload!r}>"
+
+
+class Chunk(Item[T]):
+    """One numbered piece of a stream.
+
+    ``seq`` starts at 0 and grows by one per chunk; ``done`` is set where the emitter said so (the truth about
+    the end of a stream is `StreamEnded`).
+    """
+
+    __slots__ = ("done", "seq")
+
+    seq: int
+    done: bool
+
+    @property
+    def stream_id(self) -> str:
+        """The stream that the chunk is a piece of."""
+        return self._heading.stream_id
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt at the stream the chunk belongs to, counted from 1."""
+        return self._heading.attempt
+
+    def __repr__(self) -> str:
+        last = " done" if self.done else ""
+        return f"<chunk {self.stream_id}#{self.seq}{last} from {'/'.join(self.path)}: {self.payload!r}>"
+
+
+class Spread(Generic[T]):
+    """What a node returns to make one message of each of many parts, lazily, under its window.
+
+    Args:
+        items: any iterable, also an endless one; it is read as credit allows.
+    """
+
+    __slots__ = ("items",)
+
+    def __init__(self, items: Iterable[T]) -> None:
+        self.items = items
+
+    def __repr__(self) -> str:
+        return f"Spread({self.items!r})"
+
+
+class Gathered(list[T]):
+    """All parts of one spread, in the order of the spread; parts that were filtered away are left out."""
+
+    __slots__ = ()
+
+
+class StreamMarker(Generic[T]):
+    """The word ``Stream[T]`` as signatures use it; floor 3 gives it life."""
+
+    __slots__ = ()
+
+
+class ContextMarker:
+    """The word ``Context`` as signatures use it; floor 3 gives it life."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """A command to nodes. It needs no credit and overtakes data.
+
+    Args:
+        kind: ``cancel``, ``pause``, ``resume`` and ``flush`` are carried out by the runtime, every kind
+            reaches the nodes through ``ctx.controls()``.
+        payload: whatever the kind needs.
+        node: the path of the only node it is for, joined by ``/``; ``None`` for all.
+        stream_id: the only stream it is for; ``None`` for all.
+    """
+
+    kind: str
+    payload: Any = None
+    node: str | None = None
+    stream_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOpened:
+    """A stream has begun; comes before its first chunk."""
+
+    run_id: str
+    path: tuple[str, ...]
+    stream_id: str
+    attempt: int
+    headers: Headers
+    meta: dict[str, Any]
+
+    @property
+    def node(self) -> str:
+        """The name of the node that gives the stream."""
+        return self.path[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRestarted:
+    """The step behind a stream is tried again: forget the chunks of lower attempts."""
+
+    run_id: str
+    path: tuple[str, ...]
+    stream_id: str
+    attempt: int
+
+    @property
+    def node(self) -> str:
+        """The name of the node that gives the stream."""
+        return self.path[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEnded:
+    """A stream has ended; nothing of it comes later.
+
+    ``chunks`` and ``gaps`` (numbers that were skipped) count the last attempt; ``error`` is set where
+    ``terminal`` is ``"error"``.
+    """
+
+    run_id: str
+    path: tuple[str, ...]
+    stream_id: str
+    attempt: int
+    terminal: Terminal
+    error: BaseException | None
+    chunks: int
+    gaps: int
+
+    @property
+    def node(self) -> str:
+        """The name of the node that gave the stream."""
+        return self.path[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """One piece of data that an edge's policy dropped."""
+
+    edge: str
+    stream_id: str | None
+    seq: int | None
+    reason: str

@@ -1,0 +1,274 @@
+"""Lanes: one stream at one node that works chunk by chunk.
+
+Owns the order inside a stream (rule 1.6): one worker at a time is in a lane. Invariant: a lane is *scheduled*
+from the moment it has something to do until it has nothing, and its run counts it as busy for just as long; what
+it has taken is handed on, put back or settled, whatever happens. Knows its inboxes and its leg, not its node's
+policy: what a careful node needs, a `Step` does.
+
+A lane is a passive record. A worker takes a batch and runs the node's function over it in a bare loop; results,
+credit and counters are handed on as one block, at the latest when the worker is suspended, because between two
+suspensions nobody else can look.
+"""
+
+from __future__ import annotations
+
+from contextvars import Context as Variables
+from typing import TYPE_CHECKING, Any
+
+from .completion import Tokens, hold, reaching, release
+from .credit import Ticket
+from .inbox import OverflowInbox
+from .items import Terminal
+
+if TYPE_CHECKING:
+    from .core import RunCore
+    from .graph import Edge
+    from .leg import Leg
+    from .station import Station
+
+SEVERITY: dict[Terminal, int] = {"done": 0, "cancelled": 1, "expired": 2, "error": 3}
+
+
+
+class Lane:
+    """What all lanes share: their inboxes, and how they end.
+
+    Args:
+        run: the run.
+        station: the node at work.
+        stream_id: the stream.
+    """
+
+    __slots__ = (
+        "dead",
+        "ended",
+        "error",
+        "explicit",
+        "failing",
+        "has_place",
+        "inboxes",
+        "key",
+        "run",
+        "scheduled",
+        "seen",
+        "station",
+        "stream_id",
+        "terminal",
+        "tokens",
+        "variables",
+        "writers",
+    )
+
+    sees_numbers = False
+
+    def __init__(self, run: RunCore, station: Station, stream_id: str, explicit: bool) -> None:
+        self.run = run
+        self.station = station
+        self.stream_id = stream_id
+        self.explicit = explicit
+        self.key: tuple[int, str, int | None] = (station.site.index, stream_id, None)
+        self.inboxes: list[Any] = []
+        self.writers = 0
+        self.seen = 0
+        self.tokens: Tokens = ()
+        self.scheduled = False
+        self.has_place = False
+        self.dead = False
+        self.ended = False
+        self.terminal: Terminal = "done"
+        self.error: BaseException | None = None
+        self.failing: Any = None
+        self.variables: Variables | None = None
+        run.open += 1
+
+    # -- roads into the lane
+
+    def road(self, edge: Edge, leg: Leg, tokens: Tokens) -> Any:
+        """Give a new road into the lane."""
+        inbox = self.run.runtime.new_inbox(edge, self, leg)
+        self.inboxes.append(inbox)
+        self.writers += 1
+        self.seen += 1
+        self.carry(tokens)
+        return inbox
+
+    def carry(self, tokens: Tokens) -> None:
+        """Hold tokens of places that the stream can feed, for as long as the lane lives."""
+        if tokens:
+            self.tokens += hold(tokens)
+
+    def writer_ended(self, road: Any, terminal: Terminal, error: BaseException | None) -> None:
+        """Take note of the terminal of one of the streams that meet here."""
+        road.close()
+        self.writers -= 1
+        if self.ended:
+            return
+        if SEVERITY[terminal] > SEVERITY[self.terminal]:
+            self.terminal = terminal
+        if error is not None and self.error is None:
+            self.error = error
+            if not self.run.is_handled(error):
+                self.failing = road
+        self.finish_if_over()
+
+    def expects_writers(self) -> bool:
+        """Say whether something may still be written to the lane."""
+        if self.writers:
+            return True
+        return self.explicit and self.seen < self.run.stream_edges(self.station.site)
+
+    def finish_if_over(self) -> None:
+        """End when everything that was written has been worked off."""
+        if self.ended or self.scheduled or not self.quiet():
+            return
+        if self.failing is not None:
+            if self.failing.empty:
+                self.die("error", self.error)
+        elif not self.expects_writers() and all(inbox.empty for inbox in self.inboxes):
+            self.die(self.terminal, self.error)
+
+    def quiet(self) -> bool:
+        """Say whether nothing of the lane is on its way out."""
+        return True
+
+    def die(self, terminal: Terminal, error: BaseException | None = None) -> None:
+        """End now: what still waits is let go, what is written from now on is refused, writers are told."""
+        if self.ended:
+            return
+        self.ended = self.dead = True
+        self.run.lane_ended(self)
+        for inbox in self.inboxes:
+            inbox.purge()
+        self.end_output(terminal, error)
+        tokens, self.tokens = self.tokens, ()
+        release(tokens)
+        for inbox in self.inboxes:
+            if not inbox.closed:
+                inbox.writer.reader_left()
+        self.run.one_less_open()
+
+    def end_output(self, terminal: Terminal, error: BaseException | None) -> None:
+        """Pass the end on."""
+
+    def restart(self, road: Any, attempt: int) -> None:
+        """Drop what is left of lower attempts."""
+        road.purge()
+
+    # -- work
+
+    def runnable(self) -> bool:
+        """Say whether there is something to do."""
+        if self.dead or self.run.paused:
+            return False
+        for inbox in self.inboxes:
+            if inbox.available():
+                return True
+            if inbox.items:
+                self._await_gate(inbox)
+        return False
+
+    def _await_gate(self, inbox: OverflowInbox) -> None:
+        gate = inbox.gate
+        if gate is not None and not gate.waiters:
+            gate.wait(_GateWatch(self))
+
+    def wake(self) -> None:
+        """Schedule the lane if there is something to do."""
+        if not self.scheduled and self.runnable():
+            self.scheduled = True
+            self.run.busy += 1
+            self.run.pool.push(self)
+
+    def placed(self) -> None:
+        """Take over a place at the node."""
+        self.has_place = True
+        self.run.pool.push(self)
+
+    def abandon(self) -> None:
+        """Be taken off the schedule, because the run is over or paused."""
+        if self.has_place:
+            self.leave_place()
+        self.scheduled = False
+        self.run.busy -= 1
+
+    def leave_place(self) -> None:
+        """Give the place at the node back."""
+        if self.has_place:
+            self.has_place = False
+            self.station.places.release()
+
+    def unread(self, leg: Leg) -> None:
+        """Pass on that nobody reads any more."""
+        self.die("cancelled")
+
+    def unstuck(self) -> None:
+        """Go on when the successors have let everything in."""
+        self.wake()
+        self.finish_if_over()
+
+    def context(self) -> Variables:
+        """Give the context variables that the node's code sees here."""
+        if self.variables is None:
+            self.variables = self.run.variables.copy()
+        return self.variables
+
+    def next_inbox(self) -> Any:
+        """Give the inbox to take from, in turn."""
+        inboxes = self.inboxes
+        if len(inboxes) > 1:
+            for _ in inboxes:
+                inboxes.append(inboxes.pop(0))
+                if inboxes[-1].available():
+                    return inboxes[-1]
+        return inboxes[0]
+
+
+class _GateWatch:
+    """Waits at the gate of an edge on behalf of a lane."""
+
+    __slots__ = ("lane", "size_bytes")
+
+    def __init__(self, lane: Lane) -> None:
+        self.lane = lane
+        self.size_bytes = 0
+
+    def granted(self, ticket: Ticket) -> None:
+        """Leave the credit at the gate; the lane takes it with the item."""
+        ticket.free += 1  # type: ignore[attr-defined]
+        self.lane.wake()
+
+
+class PassingLane(Lane):
+    """What lanes share whose node works chunk by chunk: the stream goes on behind it, under the same id."""
+
+    __slots__ = ("out",)
+
+    def __init__(self, run: RunCore, station: Station, stream_id: str, explicit: bool) -> None:
+        super().__init__(run, station, stream_id, explicit)
+        self.out: Leg = None  # type: ignore[assignment]  # set as soon as the lane is known to its run
+
+    @property
+    def sees_numbers(self) -> bool:  # type: ignore[override]
+        """Whether chunks must be numbered before they come here."""
+        return self.station.sees_chunks or len(self.inboxes) > 1
+
+    def carry(self, tokens: Tokens) -> None:
+        """Hold tokens, and let the lanes behind hold those that they can feed."""
+        super().carry(tokens)
+        if tokens and self.out is not None:
+            self.out.tokens += hold(tokens)
+            for road in self.out.roads:
+                if road.edge is not None:
+                    road.lane.carry(reaching(tokens, road.edge.reach))
+
+    def runnable(self) -> bool:
+        """Say whether there is something to do, and room for what comes of it."""
+        return not self.out.stuck and super().runnable()
+
+    def quiet(self) -> bool:
+        """Say whether everything that was made is in its successors' hands."""
+        return not self.out.stuck
+
+    def end_output(self, terminal: Terminal, error: BaseException | None) -> None:
+        """Pass the end on."""
+        self.out.end(terminal, error)

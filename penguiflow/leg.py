@@ -1,0 +1,340 @@
+"""Legs: one stream leaving one node.
+
+Owns a stream's numbers, its attempts, its window and its one terminal (rules 1.1 to 1.5). Invariant: what is
+pushed leaves in order, numbered without gaps unless the emitter asked for one; nothing follows the terminal.
+Knows the inboxes it sends into, not what happens behind them.
+
+Numbers are written where somebody can see them (``stamps``): between nodes that work chunk by chunk the
+envelope moves on as it is, which is worth a third of the throughput.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .completion import Tokens, hold, reaching, release
+from .credit import Account, Copies, Ticket
+from .inbox import Road, settle
+from .items import Chunk, Heading, StreamEnded, StreamOpened, StreamRestarted, Terminal
+from .routing import choose, unaccepted
+
+if TYPE_CHECKING:
+    from .core import RunCore
+    from .graph import Site
+
+new = object.__new__
+
+
+class LegOwner(Protocol):
+    """Who writes a leg: a lane that works chunk by chunk, a step, or a run's input."""
+
+    def unstuck(self) -> None:
+        """Take note that nothing of the leg stands at a door any more."""
+
+    def unread(self, leg: Leg) -> None:
+        """Take note that nobody reads the leg any more (rule 2.10)."""
+
+
+def new_chunk(heading: Heading, seq: int, payload: Any, ticket: Ticket, tokens: Tokens) -> Chunk[Any]:
+    """Make an envelope."""
+    chunk: Chunk[Any] = new(Chunk)
+    chunk.payload = payload
+    chunk.seq = seq
+    chunk.done = False
+    chunk._heading = heading
+    chunk._ticket = ticket
+    chunk._tokens = tokens
+    chunk._meta = None
+    chunk._headers = None
+    return chunk
+
+
+def copy_chunk(chunk: Chunk[Any]) -> Chunk[Any]:
+    """Make a copy that shares the payload and nothing else; ticket and tokens are the copier's business."""
+    twin = new_chunk(chunk._heading, chunk.seq, chunk.payload, chunk._ticket, chunk._tokens)
+    twin.done = chunk.done
+    twin._meta = copy.deepcopy(chunk._meta) if chunk._meta is not None else None
+    twin._headers = chunk._headers.copy() if chunk._headers is not None else None
+    return twin
+
+
+class Leg:
+    """One stream leaving one node of one run.
+
+    Args:
+        run: the run.
+        site: the node that gives the stream.
+        heading: what its chunks have in common; names the stream and the attempt.
+        tokens: places that the stream as a whole can feed; held for as long as it lives.
+        account: its window, or ``None`` where its chunks ride on tickets drawn elsewhere.
+    """
+
+    __slots__ = (
+        "_stuck",
+        "account",
+        "allow",
+        "buffer",
+        "checks",
+        "chunks",
+        "dead",
+        "explicit",
+        "forks",
+        "gaps",
+        "heading",
+        "live",
+        "next_seq",
+        "openers",
+        "owners",
+        "parents",
+        "roads",
+        "run",
+        "site",
+        "stamps",
+        "terminal",
+        "tokens",
+    )
+
+    def __init__(
+        self, run: RunCore, site: Site, heading: Heading, tokens: Tokens, account: Account | None, explicit: bool
+    ) -> None:
+        self.run = run
+        self.site = site
+        self.heading = heading
+        self.tokens = tokens
+        self.account = account
+        self.explicit = explicit
+        self.next_seq = 0
+        self.chunks = 0
+        self.gaps = 0
+        self.owners: list[LegOwner] = []
+        self.openers = 0
+        self.buffer: list[Chunk[Any]] = []
+        self.allow = 0
+        self.terminal: Terminal | None = None
+        self.parents: list[Copies] = []
+        self.dead = False
+        self.roads: list[Road] = []
+        self.live = 0
+        self.stamps = False
+        self.forks = False
+        self.checks = False
+        self._stuck = 0
+
+    @property
+    def stream_id(self) -> str:
+        """The id of the stream."""
+        return self.heading.stream_id
+
+    # -- roads
+
+    def ride_on(self, parents: list[Copies]) -> None:
+        """Set what the stream as a whole rides on; a leg with a window holds it until all of it is home."""
+        self.parents = parents
+        if self.account is not None:
+            for ticket in parents:
+                ticket.refs += 1
+
+    def connect(self, roads: list[Road], pairs_chunks: bool) -> None:
+        """Set where the stream goes; called once, when it opens."""
+        self.roads = roads
+        self.live = len(roads)
+        edges = [road.edge for road in roads if road.edge is not None]
+        self.stamps = any(road.lane.sees_numbers for road in roads)
+        self.checks = any(edge.accepts is not None for edge in edges)
+        checked = self.checks and self.account is not None
+        conditional = any(
+            (edge.accepts is not None and (checked or not edge.proven))
+            or edge.policy.when is not None
+            or edge.group is not None
+            for edge in edges
+        )
+        self.forks = len(roads) != 1 or conditional or pairs_chunks
+
+    def room(self) -> int:
+        """Say how many chunks can be pushed without standing at a door."""
+        if len(self.roads) == 1:
+            return self.roads[0].room()
+        return min((road.room() for road in self.roads), default=1 << 30)
+
+    @property
+    def stuck(self) -> bool:
+        """Whether a chunk stands at a door."""
+        return self._stuck > 0
+
+    def entered(self) -> None:
+        """Take note that one of the roads is not stuck any more."""
+        self._stuck -= 1
+        if self._stuck == 0:
+            for owner in list(self.owners):
+                owner.unstuck()
+
+    def verify(self, payload: Any) -> None:
+        """Raise ``TypeError`` where no successor accepts a payload."""
+        if self.checks:
+            edges = [road.edge for road in self.roads if road.edge is not None]
+            text = unaccepted(edges, payload)
+            if text is not None:
+                raise TypeError(text)
+
+    # -- chunks
+
+    def reserve(self) -> int:
+        """Take credit for as many chunks as can be pushed now; what is not used goes back with `flush`."""
+        account = self.account
+        if type(account) is not Account or account.waiters:
+            return 0
+        self.allow = max(0, min(account.free, self.room()))
+        account.free -= self.allow
+        return self.allow
+
+    def flush(self) -> None:
+        """Push what was emitted and not yet handed on."""
+        if self.allow and self.account is not None:
+            self.account.free += self.allow
+            self.allow = 0
+        if self.buffer:
+            batch, self.buffer = self.buffer, []
+            self.push(batch)
+
+    def push(self, batch: list[Chunk[Any]]) -> None:
+        """Send chunks on, in order; those that find no room stand at the door, and the leg is stuck."""
+        if self.dead or self.terminal is not None:
+            for chunk in batch:
+                settle(chunk)
+            return
+        self.chunks += len(batch)
+        if self.stamps:
+            self._stamp(batch)
+        if self.forks:
+            self._fork(batch)
+        else:
+            road = self.roads[0]
+            road.receive(batch, self)
+            if road.stuck:
+                self._stuck += 1
+                road.watch(self)
+
+    def _stamp(self, batch: list[Chunk[Any]]) -> None:
+        heading = self.heading
+        seq = self.next_seq
+        for chunk in batch:
+            old = chunk._heading
+            if old is heading:
+                continue
+            if old.meta is not heading.meta and chunk._meta is None:
+                chunk._meta = dict(old.meta)
+            if old.headers is not heading.headers and chunk._headers is None:
+                chunk._headers = old.headers.copy()
+            chunk._heading = heading
+            chunk.seq = seq
+            seq += 1
+        self.next_seq = seq
+
+    def _fork(self, batch: list[Chunk[Any]]) -> None:
+        lots: list[list[Chunk[Any]]] = [[] for _ in self.roads]
+        for chunk in batch:
+            self._copy_out(chunk, lots)
+        for lot, road in zip(lots, self.roads, strict=True):
+            if lot:
+                road.receive(lot, self)
+                if road.stuck:
+                    self._stuck += 1
+                    road.watch(self)
+
+    def _copy_out(self, chunk: Chunk[Any], lots: list[list[Chunk[Any]]]) -> None:
+        chosen = choose(self.run, self.site, self.roads, chunk.payload)
+        before = chunk._tokens
+        pairings = self.run.pair_chunk(self, before)
+        tokens = before + pairings
+        if not chosen:
+            chunk._ticket.home()
+        elif len(chosen) > 1:
+            chunk._ticket = Copies(chunk._ticket, len(chosen))
+        last = len(chosen) - 1
+        for position, index in enumerate(chosen):
+            twin = chunk if position == last else copy_chunk(chunk)
+            edge = self.roads[index].edge
+            twin._tokens = hold(reaching(tokens, edge.reach)) if tokens and edge is not None else ()
+            lots[index].append(twin)
+        if tokens:
+            release(tokens)
+
+    # -- life
+
+    def opened(self) -> StreamOpened:
+        """Describe the opening."""
+        h = self.heading
+        return StreamOpened(
+            h.run_id, h.path, h.stream_id, h.attempt, h.headers.copy(), copy.deepcopy(h.meta) if h.meta else {}
+        )
+
+    def restart(self, attempt: int) -> None:
+        """Begin a higher attempt from seq 0; what is left of lower ones is dropped on the way (rule 1.5)."""
+        if self.terminal is not None or attempt <= self.heading.attempt:
+            return
+        lower, self.buffer = self.buffer, []
+        for chunk in lower:
+            settle(chunk)
+        h = self.heading
+        self.heading = Heading(
+            h.path, h.stream_id, attempt, h.run_id, h.trace_id, h.deadline, h.headers, h.meta
+        )
+        self.next_seq = self.chunks = self.gaps = 0
+        self.run.notify(StreamRestarted(h.run_id, h.path, h.stream_id, attempt))
+        for road in self.roads:
+            road.lane.restart(road, attempt)
+
+    def end(self, terminal: Terminal, error: BaseException | None = None) -> None:
+        """Send the one terminal, behind the last chunk."""
+        if self.terminal is not None:
+            return
+        self.flush()
+        self.terminal = terminal
+        self.run.leg_ended(self, self.ended(error))
+        for road in self.roads:
+            road.lane.writer_ended(road, terminal, error)
+        tokens, self.tokens = self.tokens, ()
+        release(tokens)
+        if self.account is not None:
+            self.account.close(self._home)
+
+    def abort(self, terminal: Terminal) -> None:
+        """Take the terminal of a run that is over: whoever reads the run is told, nobody else is left."""
+        for chunk in self.buffer:
+            settle(chunk)
+        self.buffer = []
+        self.terminal = terminal
+        event = self.ended(None)
+        self.run.leg_ended(self, event)
+        if any(road.edge is None for road in self.roads):
+            self.run.outbox.put([event])
+
+    def ended(self, error: BaseException | None) -> StreamEnded:
+        """Describe the end."""
+        h = self.heading
+        assert self.terminal is not None
+        return StreamEnded(
+            h.run_id, h.path, h.stream_id, h.attempt, self.terminal, error, self.chunks, self.gaps
+        )
+
+    def _home(self) -> None:
+        """Everything of the stream is home: what it rode on itself may go."""
+        self.run.account_closed(self.account)
+        parents, self.parents = self.parents, []
+        for ticket in parents:
+            ticket.home()
+
+    def reader_left(self) -> None:
+        """Take note that one of the readers is gone; with the last, the writers are told (rule 2.10)."""
+        self.live -= 1
+        if self.live == 0 and self.terminal is None and not self.dead:
+            self.dead = True
+            buffered, self.buffer = self.buffer, []
+            for chunk in buffered:
+                settle(chunk)
+            for owner in list(self.owners):
+                owner.unread(self)
+
+    def __repr__(self) -> str:
+        return f"<stream {self.site.key}/{self.stream_id} next {self.next_seq}, attempt {self.heading.attempt}>"

@@ -1,0 +1,379 @@
+"""The lifetime of a run: what is open, what is busy, how it ends.
+
+Owns the run's two counters. Invariant: ``open`` counts what descends from the input and is not over; at zero
+the run is done (rule 3.4). ``busy`` counts what can go on by itself; at zero, with something open and nothing
+for a reader to take, the run is stuck and fails at once (rule 2.5). Cancelling empties the run before and after
+its steps have ended, and is over when the last of them is.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextvars import Context as Variables
+from typing import TYPE_CHECKING, Any
+
+from .errors import CreditError, DeadlineExceeded, RunCancelled
+from .items import Drop, Headers, StreamEnded
+from .lifecycle import FINAL, TERMINAL_OF, Status, may_follow
+from .observe import RunEnded, RunStarted
+from .outbox import Outbox
+from .step import Stopped
+
+if TYPE_CHECKING:
+    from .control import Controls
+    from .credit import Account
+    from .pool import Job
+    from .runtime import Runtime
+    from .waits import Wait
+
+log = logging.getLogger("penguiflow")
+
+KEPT_DROPS = 1000
+"""So many reports of dropped data are kept per run; all are counted."""
+
+
+class Lifetime:
+    """What a run is, apart from what travels in it."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        run_id: str,
+        trace_id: str,
+        headers: Headers,
+        meta: dict[str, Any],
+        deadline: float | None,
+        variables: Variables,
+    ) -> None:
+        self.runtime = runtime
+        self.pool = runtime.pool
+        self.window: int = runtime.window
+        self.cleanup_timeout: float = runtime.cleanup_timeout
+        self.id = run_id
+        self.trace_id = trace_id
+        self.headers = headers
+        self.meta = meta
+        self.deadline = deadline
+        self.variables = variables
+        self.status: Status = "waiting"
+        self.error: BaseException | None = None
+        self.stopped = False
+        self.silent = False
+        self.paused = False
+        self.detached = False
+        self.open = 1  # the input
+        self.busy = 1  # whoever starts the run
+        self.engaged: set[Any] = set()
+        self.waits: set[Wait] = set()
+        self.resumers: list[Wait] = []
+        self.held_back: list[Job] = []
+        self.enders: list[Any] = []
+        self.lanes: dict[Any, Any] = {}
+        self.legs: dict[Any, Any] = {}
+        self.mail: dict[int, Any] = {}
+        self.accounts: dict[int, Account] = {}
+        self.listeners: list[tuple[str, Controls]] = []
+        self.handled: list[BaseException] = []
+        self.pairings: set[Any] = set()
+        self.gatherings: set[Any] = set()
+        self.state: dict[str, dict[str, Any]] = {}
+        self.retries_by_site: dict[int, int] = {}
+        self.drops: list[Drop] = []
+        self.dropped_count = 0
+        self.retries = 0
+        self.gaps = 0
+        self.hops = 0
+        self.inputs = 0
+        self._numbers = 0
+        self.ended_streams: set[tuple[int, str]] = set()
+        self.lane_accounts: dict[Any, Account] = {}
+        self._timers: list[Any] = []
+        self.first_step: Any = None
+        self._ended = False
+        self.outbox = Outbox(self)  # type: ignore[arg-type]
+
+    # -- beginning
+
+    def begin(self) -> None:
+        """Be admitted."""
+        self.status = "running"
+        self.notify(RunStarted(self.id, self.runtime.flow.name, self.trace_id))
+        if self.deadline is not None:
+            self._timers.append(self.pool.parking.later(self.deadline - self.pool.parking.now(), self.expire))
+
+    def entered(self) -> None:
+        """The input is in: whoever started the run has done his part."""
+        self.busy -= 1
+        self.one_less_open()
+        if self.busy == 0:
+            self.at_rest()
+
+    def next_number(self) -> int:
+        """Give a number that no other message or stream of the run has."""
+        self._numbers += 1
+        return self._numbers
+
+    # -- rest
+
+    def one_less_open(self) -> None:
+        """Count one thing less that descends from the input."""
+        self.open -= 1
+
+    def at_rest(self) -> None:
+        """See what it means that nothing is busy: done, streams to close, waiting for a reader, or stuck."""
+        if self.stopped or self.paused or self.busy > 0 or self.status in FINAL:
+            return
+        if self.open == 0:
+            self.finish("done")
+        elif self.inputs == 0 and not self._waits_for_credit() and self.close_explicit():
+            self.at_rest()
+        elif self.inputs == 0 and len(self.outbox) == 0:
+            if not self.close_explicit():
+                self.fail(CreditError(self._why_stuck()))
+            else:
+                self.at_rest()
+
+    def _waits_for_credit(self) -> bool:
+        return any(wait.counted and not wait.woken and not wait.for_input for wait in self.waits)
+
+    def close_explicit(self) -> bool:
+        """End the streams that were named by hand: nothing in the run can write to them any more (rule 1.3)."""
+        raise NotImplementedError
+
+    def _why_stuck(self) -> str:
+        reasons = sorted(wait.reason for wait in self.waits if not wait.woken)
+        unread = sorted(repr(lane) for lane in self.lanes.values() if any(inbox.items for inbox in lane.inboxes))
+        text = f"rule 2.5: run {self.id} can't go on by itself: "
+        text += "; ".join(reasons) if reasons else "nothing of it is at work"
+        if unread:
+            text += f". Unread: {', '.join(unread)}"
+        return f"{text}. A step that takes several streams must read them side by side."
+
+    # -- ending
+
+    def finish(self, status: Status, error: BaseException | None = None) -> None:
+        """Take the final status; the first one wins."""
+        if not may_follow(self.status, status):
+            return
+        self.status = status
+        self.error = error
+        for timer in self._timers:
+            timer.cancel()
+        if status == "done":
+            self._end()
+        else:
+            self.silent = status == "cancelled"
+            self._stop()
+
+    def fail(self, error: BaseException) -> None:
+        """End with an error; what was emitted before it stays readable."""
+        self.finish("failed", error)
+
+    def crashed(self, exc: BaseException) -> None:
+        """End because of an error of the runtime itself; it comes out as it is."""
+        log.error("the runtime itself failed in run %s", self.id, exc_info=exc)
+        self.fail(exc)
+
+    def expire(self) -> None:
+        """End because the deadline has passed."""
+        self.finish("expired", DeadlineExceeded(f"run {self.id} of flow {self.runtime.flow.name} took too long"))
+
+    def stop(self, reason: str) -> None:
+        """Begin to cancel: from now on nothing more of the run is delivered."""
+        text = f"run {self.id} was cancelled" + (f": {reason}" if reason else "")
+        self.finish("cancelled", RunCancelled(text))
+
+    def _stop(self) -> None:
+        self.stopped = True
+        self.paused = False
+        self.purge()
+        if self.silent:
+            self.outbox.clear()
+        for engagement in list(self.engaged):
+            engagement.interrupt(Stopped())
+        for listener in self.listeners:
+            listener[1].close()
+        if self.engaged:
+            self._timers.append(self.pool.parking.later(self.cleanup_timeout, self._insist))
+        self.outbox.wake()
+        self.maybe_ended()
+
+    def _insist(self) -> None:
+        """Give up on steps whose cleanup takes too long."""
+        if self._ended:
+            return
+        names = sorted({step.station.site.key for step in self.engaged})
+        log.warning(
+            "run %s: the cleanup of %s took longer than %s s and was abandoned",
+            self.id, ", ".join(names), self.cleanup_timeout,
+        )
+        for engagement in list(self.engaged):
+            engagement.abandon_place()
+            self.pool.parking.interrupt(engagement.task, engagement.scope)
+        self._end()
+
+    def maybe_ended(self) -> None:
+        """See whether the last step of a run that is over has ended."""
+        if self.stopped and not self._ended and not self.engaged:
+            self.purge()
+            self._end()
+
+    def purge(self) -> None:
+        """Let everything go that waits somewhere in the run, and give shared places back."""
+        terminal = TERMINAL_OF[self.status]
+        for job in self.held_back:
+            job.abandon()
+        self.held_back = []
+        for leg in list(self.legs.values()):
+            if leg.terminal is None:
+                leg.abort(terminal)
+        for lane in list(self.lanes.values()):
+            lane.die(terminal)
+            self.forget_place(lane)
+        for lane in list(self.mail.values()):
+            lane.die(terminal)
+            self.forget_place(lane)
+        for pairing in list(self.pairings):
+            self.drop_pairing(pairing)
+        self.gatherings.clear()
+        self.resumers.clear()
+
+    def forget_place(self, job: Any) -> None:
+        """Take a job out of the queue for a place."""
+        waiting = job.station.places.waiting
+        if waiting and job in waiting:
+            waiting.remove(job)
+            job.abandon()
+
+    def drop_pairing(self, pairing: Any) -> None:
+        """Let an undecided pairing go."""
+        raise NotImplementedError
+
+    def _end(self) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        self.accounts.clear()
+        if self.stopped:
+            self.lanes.clear()
+            self.legs.clear()
+        for listener in self.listeners:
+            listener[1].close()
+        self.runtime.run_ended(self)
+        self.notify(RunEnded(self.id, self.runtime.flow.name, self.status, self.error))
+        enders, self.enders = self.enders, []
+        for waiter in enders:
+            self.pool.parking.wake(waiter)
+        self.outbox.wake()
+
+    async def ended(self) -> None:
+        """Wait until the run is over and its steps have ended.
+
+        If cancelled, the run goes on.
+        """
+        while not self._ended:
+            waiter = self.pool.parking.waiter()
+            self.enders.append(waiter)
+            await waiter
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the run is over and its steps have ended."""
+        return self._ended
+
+    def read_out(self) -> bool:
+        """Say whether the reader has got everything; raises the error that the run ended with."""
+        if self.status not in FINAL:
+            return False
+        if self.error is not None:
+            raise self.error
+        return True
+
+    # -- pausing
+
+    def hold_back(self, job: Job) -> None:
+        """Keep a job until the run is resumed."""
+        if job.has_place:
+            job.has_place = False
+            job.station.places.release()
+        self.held_back.append(job)
+
+    def pause(self) -> None:
+        """Stop within one item per node; credit is kept, the nodes' own clocks stand still."""
+        if self.status != "running":
+            return
+        self.status = "paused"
+        self.paused = True
+        for engagement in list(self.engaged):
+            engagement.pause()
+
+    def resume(self) -> None:
+        """Go on where the run was paused."""
+        if self.status != "paused":
+            return
+        self.status = "running"
+        self.paused = False
+        for engagement in list(self.engaged):
+            engagement.resume()
+        jobs, self.held_back = self.held_back, []
+        for job in jobs:
+            self.pool.push(job)
+        resumers, self.resumers = self.resumers, []
+        for wait in resumers:
+            wait.wake()
+        for lane in [*self.lanes.values(), *self.mail.values()]:
+            if not lane.scheduled and lane.runnable():
+                lane.wake()
+        if self.busy == 0:
+            self.at_rest()
+
+    # -- reports
+
+    def notify(self, event: object) -> None:
+        """Tell the observers, if there are any."""
+        if self.runtime.observers:
+            self.runtime.observe(event)
+
+    def dropped(self, drop: Drop) -> None:
+        """Report data that a policy dropped (rule 2.9)."""
+        self.dropped_count += 1
+        self.drops.append(drop)
+        if len(self.drops) > KEPT_DROPS:
+            del self.drops[0]
+        self.notify(drop)
+
+    def is_handled(self, error: BaseException) -> bool:
+        """Say whether an error edge has taken an error."""
+        return any(error is handled for handled in self.handled)
+
+    def leg_ended(self, leg: Any, event: StreamEnded) -> None:
+        """Forget a stream that has ended."""
+        self.legs.pop((leg.site.index, leg.stream_id), None)
+        self.notify(event)
+
+    def lane_ended(self, lane: Any) -> None:
+        """Forget a lane that has ended."""
+        self.lanes.pop(lane.key, None)
+
+    def account(self, window: int | None = None) -> Account:
+        """Make a window."""
+        account = self.runtime.new_account(window or self.window)
+        self.accounts[id(account)] = account
+        return account
+
+    def account_closed(self, account: Account | None) -> None:
+        """Forget a window whose credit is all home."""
+        if account is not None:
+            self.accounts.pop(id(account), None)
+
+    def stuck_nodes(self) -> set[str]:
+        """Name the nodes where something of the run waits or is at work."""
+        names = {engagement.station.site.key for engagement in self.engaged}
+        for lane in [*self.lanes.values(), *self.mail.values()]:
+            if any(inbox.items for inbox in lane.inboxes):
+                names.add(lane.station.site.key)
+        return names
+
+    def credit_out(self) -> int:
+        """Count the credits that are not home."""
+        return sum(account.out for account in self.accounts.values())

@@ -1,0 +1,30 @@
+"""Options: the limits that a flow is opened with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .observe import Observer
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The limits of a runtime; `Flow.open` says what they mean."""
+
+    window: int = 128
+    window_bytes: int | None = None
+    sizer: Callable[[Any], int] | None = None
+    max_runs: int | None = None
+    hop_limit: int = 1000
+    cleanup_timeout: float = 1.0
+    observers: tuple[Observer, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("window", "window_bytes", "max_runs", "hop_limit"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+                raise ValueError(f"open({name}={value!r}): a whole number of at least 1 is needed")
+        if not self.cleanup_timeout >= 0:
+            raise ValueError(f"open(cleanup_timeout={self.cleanup_timeout!r}): seconds, not less than 0")

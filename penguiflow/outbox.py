@@ -1,0 +1,163 @@
+"""The outbox: what leaves a run, in order, for its reader.
+
+Owns delivery. Invariant: an item's credit is home when the reader has taken it; what was emitted before an error
+comes before the error; after `cancel` nothing is delivered (rules 3.3, 3.8). The windows of the streams bound
+it, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+from .completion import release
+from .inbox import UNBOUNDED, Sender, settle
+from .items import Chunk, Item, Message, StreamRestarted, Terminal
+
+if TYPE_CHECKING:
+    from .core import RunCore
+    from .leg import Leg
+
+
+class ExitRoad:
+    """The end of a stream that leaves the flow."""
+
+    __slots__ = ("closed", "lane", "writer")
+
+    edge = None
+    stuck = False
+
+    def __init__(self, outbox: Outbox, leg: Leg) -> None:
+        self.lane = outbox
+        self.writer = leg
+        self.closed = False
+
+    def room(self) -> int:
+        """Say that there is always room: the window is the bound."""
+        return UNBOUNDED
+
+    def receive(self, batch: list[Any], sender: Sender) -> None:
+        """Lay chunks out for the reader."""
+        self.lane.put(batch)
+
+    def watch(self, sender: Sender) -> None:
+        """Tell a sender at once: there is always room."""
+        sender.entered()
+
+
+class Outbox:
+    """What the reader of a run has not taken yet."""
+
+    __slots__ = ("_taken", "events", "items", "iterated", "run", "waiter")
+
+    sees_numbers = True
+
+    def __init__(self, run: RunCore) -> None:
+        self.run = run
+        self.items: list[Any] = []
+        self._taken: Any = iter(())
+        self.waiter: Any = None
+        self.iterated = False
+        self.events = False
+
+    def __len__(self) -> int:
+        return len(self.items) + int(self._taken.__length_hint__())
+
+    def road(self, leg: Leg) -> ExitRoad:
+        """Give the road of a stream that leaves the flow."""
+        self.put([leg.opened()])
+        return ExitRoad(self, leg)
+
+    def put(self, batch: list[Any]) -> None:
+        """Lay items and events out, in order."""
+        if self.run.silent:
+            for item in batch:
+                if isinstance(item, Item):
+                    settle(item)
+            return
+        self.items.extend(batch)
+        self.wake()
+
+    def wake(self) -> None:
+        """Wake the reader, if he waits."""
+        waiter, self.waiter = self.waiter, None
+        if waiter is not None:
+            self.run.pool.parking.wake(waiter)
+
+    def carry(self, tokens: Any) -> None:
+        """Hold nothing: nothing can be fed from here."""
+
+    def writer_ended(self, road: ExitRoad, terminal: Terminal, error: BaseException | None) -> None:
+        """Lay the end of a stream out; an error that nobody handles fails the run behind it."""
+        self.put([road.writer.ended(error)])
+        if error is not None and not self.run.is_handled(error):
+            self.run.fail(error)
+
+    def restart(self, road: ExitRoad, attempt: int) -> None:
+        """Lay out that a stream begins again."""
+        heading = road.writer.heading
+        self.put([StreamRestarted(heading.run_id, heading.path, heading.stream_id, attempt)])
+
+    def clear(self) -> None:
+        """Let go of everything that was not taken."""
+        left = [*self._taken, *self.items]
+        self._taken = iter(())
+        self.items = []
+        for item in left:
+            if isinstance(item, Item):
+                settle(item)
+        self.wake()
+
+    def next_nowait(self) -> Any:
+        """Take the next item or event; ``None`` where there is none."""
+        for item in self._taken:
+            if type(item) is Chunk or type(item) is Message:
+                if item._tokens:
+                    tokens, item._tokens = item._tokens, ()
+                    release(tokens)
+                item._ticket.home()
+                return item
+            if self.events:
+                return item
+        if self.items:
+            self._taken = iter(self.items)
+            self.items = []
+            return self.next_nowait()
+        return None
+
+    async def next(self) -> Any:
+        """Take the next item or event; ``None`` behind the last.
+
+        If cancelled, nothing was taken.
+        """
+        while True:
+            item = self.next_nowait()
+            if item is not None:
+                return item
+            if self.run.read_out():
+                return None
+            if self.run.busy == 0:
+                self.run.at_rest()
+                if self.items or self.run.read_out():
+                    continue
+            self.waiter = self.run.pool.parking.waiter()
+            await self.waiter
+
+
+class Reading(AsyncIterator[Any]):
+    """One reading of a run: its items, or its items and events."""
+
+    __slots__ = ("_outbox",)
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+
+    async def __anext__(self) -> Any:
+        """Take the next item. If cancelled, nothing was taken."""
+        outbox = self._outbox
+        item = outbox.next_nowait()
+        if item is None:
+            item = await outbox.next()
+        if item is None:
+            raise StopAsyncIteration
+        return item

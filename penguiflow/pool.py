@@ -1,0 +1,268 @@
+"""The pool: the tasks of a runtime, and what they do next.
+
+Owns the workers. Invariant: as long as something is ready, somebody is awake to do it; a suspended coroutine is
+only ever resumed in the task that began it (rule 3.9). Knows jobs as things that want a place and can work, not
+what they are.
+
+A worker is a task under a driver, a generator around the coroutine of one job. Every suspension of the job
+passes through the driver, which hands on what the job has done so far, wakes a follower when something is
+ready, and runs the job under the context variables of its run. A chain of nodes that do not wait needs one
+wake-up for all of them.
+"""
+
+from __future__ import annotations
+
+import logging
+import types
+from collections import deque
+from collections.abc import Generator
+from contextvars import Context as Variables
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .dispatch import Places
+from .parking import Parking
+
+if TYPE_CHECKING:
+    from .chunks import ChunkLane
+    from .step import Step
+
+log = logging.getLogger("penguiflow")
+
+ITEMS_PER_TURN = 512
+"""After so many items without a wait a worker lets everybody else run once (rule 2.8)."""
+
+IDLE_WORKERS = 64
+"""So many workers are kept for later; a burst's others end."""
+
+
+class JobStation(Protocol):
+    """Where a job works."""
+
+    places: Places
+
+
+class JobRun(Protocol):
+    """What a job belongs to."""
+
+    stopped: bool
+    paused: bool
+    busy: int
+
+    def hold_back(self, job: Job) -> None:
+        """Keep a job until the run is resumed."""
+
+    def at_rest(self) -> None:
+        """See whether the run is over, or stuck."""
+
+    def maybe_ended(self) -> None:
+        """See whether the last step of a run that is over has ended."""
+
+    def crashed(self, exc: BaseException) -> None:
+        """End because of an error of the runtime itself."""
+
+
+class Job(Protocol):
+    """Something to do at a node, for a run."""
+
+    has_place: bool
+
+    @property
+    def run(self) -> JobRun:
+        """The run."""
+
+    @property
+    def station(self) -> JobStation:
+        """The node."""
+
+    def context(self) -> Variables:
+        """The context variables to work under."""
+
+    async def work(self, worker: Worker) -> None:
+        """Do it; the place is given back inside."""
+
+    def placed(self) -> None:
+        """Take over a place, and be pushed again."""
+
+    def abandon(self) -> None:
+        """Be taken off the schedule."""
+
+
+class Worker:
+    """One task of the pool, and what it works on."""
+
+    __slots__ = ("lane", "pool", "step", "waiter")
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        self.lane: ChunkLane | None = None
+        self.step: Step | None = None
+        self.waiter: Any = None
+
+    async def main(self) -> None:
+        """Work until the pool closes."""
+        pool = self.pool
+        try:
+            while not pool.closed:
+                job = pool.next()
+                if job is None:
+                    if not await self._rest():
+                        return
+                    continue
+                await self._do(job)
+        finally:
+            pool.gone(self)
+
+    async def _rest(self) -> bool:
+        """Wait for something to do; ``False`` where the pool has workers enough.
+
+        If cancelled, the worker ends; the next push starts another one.
+        """
+        pool = self.pool
+        pool.awake -= 1
+        if len(pool.idle) >= IDLE_WORKERS:
+            pool.awake += 1
+            return False
+        self.waiter = pool.parking.waiter()
+        pool.idle.append(self)
+        try:
+            await self.waiter
+        except BaseException:
+            if self in pool.idle:
+                pool.idle.remove(self)
+                pool.awake += 1
+            raise
+        return True
+
+    async def _do(self, job: Job) -> None:
+        """Drive one job to its end."""
+        run = job.run
+        try:
+            await self._drive(job)
+        except Exception as exc:
+            run.crashed(exc)
+        self.lane = self.step = None
+        pool = self.pool
+        if run.stopped:
+            run.maybe_ended()
+        elif run.busy == 0:
+            run.at_rest()
+        pool.worked += 1
+        if pool.worked >= ITEMS_PER_TURN:
+            pool.worked = 0
+            await pool.parking.turn()
+
+    @types.coroutine
+    def _drive(self, job: Job) -> Generator[Any, Any, None]:
+        pool = self.pool
+        enter = job.context().run
+        coroutine = job.work(self)
+        resume, value = coroutine.send, None
+        while True:
+            pool.current = self
+            try:
+                trap = enter(resume, value)
+            except StopIteration:
+                return
+            finally:
+                pool.current = None
+            self._suspending(job.run)
+            try:
+                value = yield trap
+                resume = coroutine.send
+            except BaseException as exc:
+                value = exc  # type: ignore[assignment]
+                resume = coroutine.throw  # type: ignore[assignment]
+            pool.awake += 1
+
+    def _suspending(self, run: JobRun) -> None:
+        """Hand on what is done, and see that others go on."""
+        if self.lane is not None:
+            self.lane.suspending()
+        if self.step is not None:
+            self.step.flush()
+        pool = self.pool
+        if run.busy == 0:
+            run.at_rest()
+        pool.awake -= 1
+        if pool.ready and pool.awake == 0:
+            pool.wake_one()
+
+
+class Pool:
+    """All workers of a runtime, and what is ready for them.
+
+    Args:
+        parking: the event loop.
+    """
+
+    def __init__(self, parking: Parking) -> None:
+        self.parking = parking
+        self.ready: deque[Job] = deque()
+        self.idle: list[Worker] = []
+        self.workers: set[Worker] = set()
+        self.awake = 0
+        self.worked = 0
+        self.closed = False
+        self.current: Worker | None = None
+        self._all_gone: Any = None
+
+    def push(self, job: Job) -> None:
+        """Make a job ready, and see that somebody is awake."""
+        self.ready.append(job)
+        if self.awake == 0:
+            self.wake_one()
+
+    def wake_one(self) -> None:
+        """Wake an idle worker, or start one."""
+        self.awake += 1
+        if self.idle:
+            self.parking.wake(self.idle.pop().waiter)
+            return
+        worker = Worker(self)
+        self.workers.add(worker)
+        self.parking.spawn(worker.main, "penguiflow worker")
+
+    def next(self) -> Job | None:
+        """Give the next job that has a place at its node; others queue for one there."""
+        ready = self.ready
+        while ready:
+            job = ready.popleft()
+            run = job.run
+            if run.stopped:
+                job.abandon()
+            elif run.paused:
+                run.hold_back(job)
+            elif job.has_place:
+                return job
+            elif job.station.places.take():
+                job.has_place = True
+                return job
+            else:
+                job.station.places.wait(job)
+        return None
+
+    def gone(self, worker: Worker) -> None:
+        """Take note that a worker has ended."""
+        self.workers.discard(worker)
+        self.awake = max(0, self.awake - 1)
+        if self.closed and not self.workers and self._all_gone is not None:
+            self.parking.wake(self._all_gone)
+        elif self.ready and self.awake == 0 and not self.closed:
+            self.wake_one()
+
+    async def close(self) -> None:
+        """End all workers that are idle; returns when they have ended.
+
+        If cancelled, they end all the same.
+        """
+        self.closed = True
+        idle, self.idle = self.idle, []
+        for worker in idle:
+            self.awake += 1
+            self.parking.wake(worker.waiter)
+        busy = self.workers.difference(idle)
+        if idle and not busy:
+            self._all_gone = self.parking.waiter()
+            if self.workers:
+                await self._all_gone
+        self.parking.close()

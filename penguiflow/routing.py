@@ -1,0 +1,94 @@
+"""Routing: which successors an item goes to.
+
+Owns the choice among the edges of one node: by type, by condition, by key, by load. Invariant: edges are looked
+at in declared order; a value that no successor accepts is an error, one that meets no condition is filtered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .errors import StepError
+
+if TYPE_CHECKING:
+    from .graph import Edge, EdgeGroup, Site
+
+
+class Destination(Protocol):
+    """Something behind an edge that says how much room it has."""
+
+    @property
+    def edge(self) -> Edge | None:
+        """The edge, or ``None`` for the reader of the run."""
+
+    def room(self) -> int:
+        """Say how many items can be sent at once."""
+
+
+class Failing(Protocol):
+    """A run that can fail."""
+
+    id: str
+
+    def fail(self, error: BaseException) -> None:
+        """End with an error."""
+
+
+def unaccepted(edges: Sequence[Edge], payload: Any) -> str | None:
+    """Say why no successor accepts a payload, or ``None`` where one does."""
+    if not edges or any(edge.accepts is None or edge.accepts(payload) for edge in edges):
+        return None
+    takers = ", ".join(f"{edge.target.key} takes {edge.expected}" for edge in edges)
+    return f"no successor of {edges[0].source.key} accepts a {type(payload).__name__}: {takers}"
+
+
+def wanted(edge: Edge | None, payload: Any) -> bool:
+    """Say whether a payload may take an edge."""
+    if edge is None:
+        return True
+    if edge.accepts is not None and not edge.accepts(payload):
+        return False
+    return edge.policy.when is None or bool(edge.policy.when(payload))
+
+
+def choose(run: Failing, site: Site, roads: Sequence[Destination], payload: Any) -> list[int]:
+    """Pick the roads that a payload takes, as indices in declared order.
+
+    A condition or key that raises fails the run, with the user's exception as the cause.
+    """
+    try:
+        return _choose(roads, payload)
+    except Exception as exc:
+        error = StepError(
+            f"run {run.id}: a condition, key or type check on an edge out of {site.key} raised {exc!r}",
+            run_id=run.id,
+            node=site.key,
+        )
+        error.__cause__ = exc
+        run.fail(error)
+        return []
+
+
+def _choose(roads: Sequence[Destination], payload: Any) -> list[int]:
+    chosen: list[int] = []
+    grouped: dict[int, list[int]] = {}
+    for index, road in enumerate(roads):
+        if not wanted(road.edge, payload):
+            continue
+        if road.edge is not None and road.edge.group is not None:
+            grouped.setdefault(id(road.edge.group), []).append(index)
+        else:
+            chosen.append(index)
+    for members in grouped.values():
+        edge = roads[members[0]].edge
+        assert edge is not None and edge.group is not None
+        chosen.append(_one_of(edge.group, members, roads, payload))
+    return sorted(chosen) if grouped else chosen
+
+
+def _one_of(group: EdgeGroup, members: list[int], roads: Sequence[Destination], payload: Any) -> int:
+    if group.kind == "partition":
+        assert group.key is not None
+        return members[hash(group.key(payload)) % len(members)]
+    return max(members, key=lambda index: (roads[index].room(), -index))

@@ -1,0 +1,201 @@
+"""Stations: a node at work in a runtime, shared by all runs.
+
+Owns the node's places, its counters, and how its function is called. Invariant: what depends on the node alone
+is decided here, once, when the flow is opened; the hot loops only look it up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .dispatch import Places
+from .errors import FlowError, StepError
+from .items import Chunk
+from .node import Gives, Takes
+
+if TYPE_CHECKING:
+    from .core import RunCore
+    from .graph import Edge, Site
+    from .invoke import Invoke
+
+BATCH = 256
+"""At most so many chunks are worked through before the results are handed on."""
+
+BATCH_SECONDS = 0.0002
+"""A batch of a node that does not wait should not take longer; slower nodes get smaller batches."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatistics:
+    """What a node has done, and what it does now.
+
+    Attributes:
+        path: names of nested flows and of the node, joined by ``/``.
+        concurrency: how many steps may be at work at the same time.
+        active: how many are at work now (a step that waits for credit or input is not).
+        waiting: how many lanes and steps wait for a place.
+        steps: how many steps were begun (of nodes that work chunk by chunk: chunks).
+        failures: how many failed for good.
+        retries: how many were tried again.
+        skipped_joins: how many pairings of a join were skipped for a silent slot.
+    """
+
+    path: str
+    concurrency: int
+    active: int
+    waiting: int
+    steps: int
+    failures: int
+    retries: int
+    skipped_joins: int
+
+
+class Station:
+    """A node at work.
+
+    Args:
+        site: the node's place in the plan.
+    """
+
+    __slots__ = (
+        "batch",
+        "emits",
+        "failures",
+        "fast",
+        "function",
+        "generates",
+        "inline",
+        "invoke",
+        "is_inline",
+        "places",
+        "policy",
+        "retries",
+        "sees_chunks",
+        "signature",
+        "site",
+        "skipped",
+        "steps",
+    )
+
+    def __init__(self, site: Site) -> None:
+        signature, policy = site.signature, site.policy
+        self.site = site
+        self.signature = signature
+        self.policy = policy
+        self.function: Callable[..., Any] = site.node.fn if site.node is not None else _no_function
+        self.places = Places(policy.concurrency if site.node is not None else UNLIMITED)
+        self.batch = 1
+        self.steps = self.failures = self.retries = self.skipped = 0
+        self.generates = signature.gives is Gives.STREAM or site.node is None
+        self.emits = signature.gives is Gives.STREAM or signature.context is not None
+        queued = any(edge.policy.feedback or edge.policy.overflow != "wait" for edge in site.ins)
+        self.is_inline = site.is_inline and not queued and signature.context is None and not signature.may_spread
+        self.sees_chunks = signature.takes is Takes.CHUNK or signature.context is not None
+        self.fast = self._is_fast()
+        self.inline = self._inline_function()
+        self.invoke: Invoke = None  # type: ignore[assignment]
+
+    def _is_fast(self) -> bool:
+        """Say whether chunks may pass through the bare loop."""
+        signature, policy = self.signature, self.policy
+        timed = policy.timeout or policy.idle_timeout or policy.first_chunk_timeout
+        return (
+            signature.is_async
+            and signature.takes is Takes.ITEM
+            and signature.gives is Gives.VALUE
+            and signature.context is None
+            and not signature.may_spread
+            and not timed
+            and policy.retry is None
+            and policy.ordered
+            and not any(needs_check(edge) for edge in self.site.outs)
+        )
+
+    def _inline_function(self) -> Callable[[Any], Any]:
+        """Give the function of a ``def`` node, over the envelope."""
+        function = self.function
+        if self.signature.takes in (Takes.CHUNK, Takes.MESSAGE):
+            return function
+        outs = self.site.outs
+        if not any(needs_check(edge) for edge in outs):
+            return lambda item: function(item.payload)
+        return lambda item: self.verified(function(item.payload))
+
+    def verified(self, payload: Any) -> Any:
+        """Raise ``TypeError`` where a result is accepted by no successor."""
+        from_edges = self.site.outs
+        if payload is not None and from_edges and not any(edge.accepts is None or edge.accepts(payload) for edge in from_edges):
+            takers = ", ".join(f"{edge.target.key} takes {edge.expected}" for edge in from_edges)
+            raise TypeError(f"no successor of {self.site.key} accepts a {type(payload).__name__}: {takers}")
+        return payload
+
+    def arguments(self, value: Any, context: Any) -> dict[str, Any]:
+        """Give the keyword arguments for the node's function."""
+        signature = self.signature
+        if signature.takes is Takes.JOIN:
+            given = {slot.name: part for slot, part in zip(signature.slots, value, strict=True)}
+        elif signature.parameter is None:
+            given = {}
+        else:
+            given = {signature.parameter: value}
+        if signature.context is not None:
+            given[signature.context] = context
+        return given
+
+    def took(self, count: int, seconds: float) -> None:
+        """Learn from a batch how large the next one may be."""
+        mean = seconds / count if count else 0.0
+        self.batch = min(BATCH, int(BATCH_SECONDS / mean)) or 1 if mean > 0 else BATCH
+
+    def failed(self, run: RunCore, exc: BaseException, item: Any, attempt: int = 1) -> BaseException:
+        """Make the one error that comes out of a failed step; the runtime's own errors are left as they are."""
+        if isinstance(exc, FlowError):
+            return exc
+        self.failures += 1
+        where = f"node {self.site.key} failed in run {run.id}"
+        stream_id = seq = None
+        if isinstance(item, Chunk):
+            stream_id, seq = item.stream_id, item.seq
+            where += f", stream {stream_id}, seq {seq}"
+        if attempt > 1:
+            where += f", attempt {attempt}"
+        error = StepError(
+            f"{where}: {type(exc).__name__}: {exc}",
+            run_id=run.id,
+            node=self.site.key,
+            stream_id=stream_id,
+            seq=seq,
+            attempt=attempt,
+        )
+        error.__cause__ = exc
+        return error
+
+    def statistics(self) -> NodeStatistics:
+        """Give a snapshot."""
+        return NodeStatistics(
+            path=self.site.key,
+            concurrency=self.places.limit,
+            active=self.places.taken,
+            waiting=len(self.places.waiting or ()),
+            steps=self.steps,
+            failures=self.failures,
+            retries=self.retries,
+            skipped_joins=self.skipped,
+        )
+
+    def __repr__(self) -> str:
+        return f"<node {self.site.key} {self.places.taken}/{self.places.limit}>"
+
+
+UNLIMITED = 1 << 60
+
+
+def needs_check(edge: Edge) -> bool:
+    """Say whether what a node returns must be looked at before it takes an edge."""
+    return edge.accepts is not None and not edge.proven
+
+
+def _no_function() -> None:
+    """Stand for the function of a run's input, which has none."""

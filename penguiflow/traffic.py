@@ -1,0 +1,456 @@
+"""Traffic: how messages find their way through a run, and how branches meet again.
+
+Owns the road of a message from one node to the next, spreads and gathers, pairings, and error edges. Invariant:
+every copy of an item holds exactly the tokens of the places it can still reach; when a place is decided, what
+it held is handed on or let go.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from .completion import Token, Tokens, hold, reaching, release
+from .credit import FREE, Copies, Ticket
+from .errors import GraphError, HopLimitExceeded, StepError
+from .fanin import join_step
+from .inbox import Sender, settle
+from .items import Gathered, Headers, Heading, Item, Message
+from .joining import Gathering, Pairing, Verdict
+from .lifetime import Lifetime
+from .mail import MailLane
+from .node import Takes
+from .observe import StepRetried
+from .routing import choose, unaccepted
+from .step import Step
+
+if TYPE_CHECKING:
+    from .graph import Edge, JoinPlan, Site
+    from .leg import Leg
+    from .policy import Retry
+    from .station import Station
+
+new = object.__new__
+
+
+class _MessageRoad:
+    """An edge as a message sees it."""
+
+    __slots__ = ("_run", "edge")
+
+    def __init__(self, run: Traffic, edge: Edge) -> None:
+        self._run = run
+        self.edge = edge
+
+    def room(self) -> int:
+        """Say how many messages can wait at the node, less those at work there."""
+        mail = self._run.mail.get(self.edge.target.index)
+        if mail is None:
+            return self.edge.policy.capacity
+        inbox = mail.by_edge.get(self.edge.index)
+        waiting = len(inbox.items) if inbox is not None else 0
+        return self.edge.policy.capacity - waiting - int(mail.active)
+
+
+class Traffic(Lifetime):
+    """A run's messages and meetings."""
+
+    # -- messages
+
+    def message(
+        self,
+        site: Site,
+        payload: Any,
+        parent: Item[Any] | None,
+        ticket: Ticket,
+        tokens: Tokens,
+        headers: Headers | None = None,
+        meta: dict[str, Any] | None = None,
+    ) -> Message[Any]:
+        """Make a message of a node, which inherits from its parent."""
+        if parent is None:
+            base_headers, base_meta = self.headers, self.meta
+        else:
+            base = parent._heading
+            base_headers = parent._headers.copy() if parent._headers is not None else base.headers
+            base_meta = copy.deepcopy(parent._meta) if parent._meta is not None else base.meta
+        message: Message[Any] = new(Message)
+        message.payload = payload
+        message._heading = Heading(
+            site.path, "", 1, self.id, self.trace_id, self.deadline, headers or base_headers, base_meta
+        )
+        message._ticket = ticket
+        message._tokens = tokens
+        message._headers = None
+        message._meta = {**base_meta, **meta} if meta is not None else None
+        message._number = self.next_number()
+        return message
+
+    def forward(self, site: Site, message: Message[Any], sender: Sender, to: str | None = None) -> None:
+        """Send a message to the successors of a node; those without room let its sender wait."""
+        edges = site.outs if to is None else named(site, to)
+        if site.is_exit:
+            self.outbox.put([message])
+            return
+        if len(edges) == 1 and not message._tokens and not site.joins and simple(edges[0]):
+            self._send(edges[0], message, sender)
+            return
+        text = unaccepted(edges, message.payload)
+        if text is not None:
+            settle(message)
+            raise TypeError(text)
+        self._copy_out(site, edges, message, sender)
+
+    def _copy_out(self, site: Site, edges: tuple[Edge, ...], message: Message[Any], sender: Sender) -> None:
+        chosen = choose(self, site, [_MessageRoad(self, edge) for edge in edges], message.payload)
+        tokens = message._tokens + self.pair(site.joins, message._tokens)
+        if not chosen:
+            message._ticket.home()
+        elif len(chosen) > 1:
+            message._ticket = Copies(message._ticket, len(chosen))
+        twins = []
+        for position, index in enumerate(chosen):
+            twin = message if position == len(chosen) - 1 else copy_message(message, self.next_number())
+            twin._tokens = hold(reaching(tokens, edges[index].reach)) if tokens else ()
+            twins.append((edges[index], twin))
+        for edge, twin in twins:
+            self._send(edge, twin, sender)
+        if tokens:
+            release(tokens)
+
+    def _send(self, edge: Edge, message: Message[Any], sender: Sender) -> None:
+        """Send one message along one edge."""
+        if edge.policy.feedback:
+            self.hops += 1
+            if self.hops > self.runtime.hop_limit:
+                settle(message)
+                limit = self.runtime.hop_limit
+                self.fail(HopLimitExceeded(f"run {self.id} took its feedback edges more than {limit} times"))
+                return
+        station = self.runtime.stations[edge.target.index]
+        takes = station.signature.takes
+        if station.site.join is not None:
+            self.runtime.meters[edge.index].pass_through(1)
+            assert edge.slot is not None
+            self.fill(station, edge.slot, message, ())
+        elif takes is Takes.GATHERED:
+            self.runtime.meters[edge.index].pass_through(1)
+            self.gather(station, message, ())
+        elif takes is Takes.STREAM or takes is Takes.CHUNK:
+            settle(message)
+            text = f"node {station.site.key} takes a {takes.name.lower()}, and {edge.source.key} gave a message"
+            self.fail(StepError(f"run {self.id}: {text}", run_id=self.id, node=edge.source.key))
+        elif station.is_inline:
+            self.runtime.meters[edge.index].pass_through(1)
+            self._pass_through(station, message, sender)
+        else:
+            self._post(station, edge, message, sender)
+
+    def _post(self, station: Station, edge: Edge, message: Message[Any], sender: Sender) -> None:
+        mail = self.mail_of(station)
+        inbox = mail.inbox(edge)
+        inbox.receive([message], sender)
+        if inbox.stuck:
+            sender.doors += 1  # type: ignore[attr-defined]
+            inbox.watch(sender)
+
+    def mail_of(self, station: Station) -> MailLane:
+        """Give what waits at a node in this run."""
+        mail = self.mail.get(station.site.index)
+        if mail is None:
+            mail = self.mail[station.site.index] = MailLane(self, station)  # type: ignore[arg-type]
+        return mail
+
+    def _pass_through(self, station: Station, message: Message[Any], sender: Sender) -> None:
+        """Run a ``def`` node on a message, in the sender's turn."""
+        station.steps += 1
+        try:
+            result = self.variables.copy().run(station.inline, message)
+        except Exception as exc:
+            error = station.failed(self, exc, message)  # type: ignore[arg-type]
+            if self.catch(station.site, error, message):
+                return
+            self.fail(error)
+            return
+        if result is None:
+            settle(message)
+            return
+        ticket, tokens = message._ticket, message._tokens
+        self.forward(station.site, self.message(station.site, result, message, ticket, tokens), sender)
+
+    def has_room(self, site: Site, payload: Any, to: str | None) -> bool:
+        """Say whether a message can be sent without waiting."""
+        edges = site.outs if to is None else named(site, to)
+        for edge in edges:
+            mail = self.mail.get(edge.target.index)
+            inbox = mail.by_edge.get(edge.index) if mail is not None else None
+            if inbox is not None and inbox.room() <= 0:
+                return False
+        return True
+
+    def messages(self) -> int:
+        """Count the messages that wait or are at work."""
+        return sum(mail.count() for mail in self.mail.values())
+
+    # -- errors
+
+    def catch(self, site: Site, error: BaseException, item: Item[Any]) -> bool:
+        """Send an error along the error edges of a node, on the ticket of what failed; else settle that."""
+        if not site.error_outs or self.stopped:
+            settle(item)
+            return False
+        self.handled.append(error)
+        caught = as_step_error(error, self.id, site.key)
+        message = self.message(site, caught, item, item._ticket, item._tokens)
+        item._ticket, item._tokens = FREE, ()
+        self._copy_out_errors(site, message)
+        return True
+
+    def catch_message(self, site: Site, error: BaseException, step: Step) -> bool:
+        """Send an error along the error edges of a node, on the ticket of the step's input."""
+        if not site.error_outs or self.stopped:
+            return False
+        self.handled.append(error)
+        caught = as_step_error(error, self.id, site.key)
+        ticket, step.ticket = step.ticket, FREE
+        tokens, step.tokens = step.tokens, ()
+        self._copy_out_errors(site, self.message(site, caught, step.item, ticket, tokens))
+        return True
+
+    def _copy_out_errors(self, site: Site, message: Message[Any]) -> None:
+        edges = site.error_outs
+        tokens = message._tokens
+        if len(edges) > 1:
+            message._ticket = Copies(message._ticket, len(edges))
+        for position, edge in enumerate(edges):
+            twin = message if position == len(edges) - 1 else copy_message(message, self.next_number())
+            twin._tokens = hold(reaching(tokens, edge.reach)) if tokens else ()
+            self._send(edge, twin, _Nobody())
+        release(tokens)
+
+    def raise_if_unheard(self, leg: Leg, error: BaseException) -> None:
+        """Fail the run with an error that nobody reads in band."""
+        if leg.live == 0 and not self.is_handled(error):
+            self.fail(error)
+
+    # -- pairings
+
+    def pair(self, joins: Iterable[JoinPlan], carried: Tokens) -> Tokens:
+        """Begin the pairings of an item that leaves the nearest common ancestor of joins."""
+        tokens: Tokens = ()
+        for plan in joins:
+            tokens += self._pairing(plan, carried + tokens, None).tokens
+        return tokens
+
+    def pair_chunk(self, leg: Leg, carried: Tokens) -> Tokens:
+        """Begin the pairings of a chunk that leaves the nearest common ancestor of joins by chunk."""
+        tokens: Tokens = ()
+        for plan in leg.site.joins:
+            if plan.by_chunk:
+                lane = self.lanes.get((plan.site.index, leg.stream_id, None))
+                if lane is not None:
+                    pairing = self._pairing(plan, carried + tokens, lane)
+                    lane.queue.append(pairing)
+                    tokens += pairing.tokens
+        return tokens
+
+    def pair_stream(self, site: Site, carried: Tokens) -> Tokens:
+        """Begin the pairings of a stream that leaves the nearest common ancestor of joins by item."""
+        return self.pair([plan for plan in site.joins if not plan.by_chunk], carried)
+
+    def _pairing(self, plan: JoinPlan, carried: Tokens, lane: Any) -> Pairing:
+        beyond = beyond_of(plan.site)
+        held = hold(tuple(token for token in carried if token.key in beyond))
+        station = self.runtime.stations[plan.site.index]
+        optional = tuple(slot.optional for slot in plan.slots)
+
+        def decided(pairing: Pairing) -> None:
+            self.pairings.discard(pairing)
+            if self.stopped:
+                self.drop_pairing(pairing)
+            elif lane is not None:
+                lane.wake()
+            elif pairing.verdict is Verdict.RUN:
+                self.mail_of(station).begin(join_step(self, station, pairing, None))  # type: ignore[arg-type]
+            else:
+                self.skip(station, pairing)
+
+        pairing = Pairing(plan.site.index, optional, held, decided)
+        self.pairings.add(pairing)
+        return pairing
+
+    def fill(self, station: Station, slot: int, item: Any, lane_tokens: Tokens) -> None:
+        """Put an item, or a stream, into its slot of the pairing that it belongs to."""
+        key = (station.site.index, slot)
+        tokens: Tokens = item._tokens if isinstance(item, Item) else ()
+        token = last_of(tokens, key) or last_of(lane_tokens, key)
+        if token is None:
+            self._misfit(station, item, "does not descend from an item that all its branches share")
+            return
+        filled = token.place.fill(slot, item)  # type: ignore[attr-defined]
+        if not filled:
+            name = station.signature.slots[slot].name
+            self._misfit(station, item, f"has got a second item in its slot {name!r} (rule 4.2)")
+            return
+        if isinstance(item, Item):
+            item._tokens = ()
+            release(tokens)
+
+    def _misfit(self, station: Station, item: Any, what: str) -> None:
+        if isinstance(item, Item):
+            settle(item)
+        self.fail(
+            StepError(f"run {self.id}: the join {station.site.key} {what}", run_id=self.id, node=station.site.key)
+        )
+
+    def skip(self, station: Station, pairing: Pairing) -> None:
+        """Let a pairing go that does not run; it is silent itself (rule 4.3)."""
+        if pairing.verdict is Verdict.SKIP:
+            station.skipped += 1
+        self.drop_pairing(pairing)
+
+    def drop_pairing(self, pairing: Pairing) -> None:
+        """Let go of what arrived at a pairing, and of what it held."""
+        self.pairings.discard(pairing)
+        for part in pairing.close():
+            if isinstance(part, Item):
+                part._ticket.home()
+            else:
+                part.refuse()
+        held, pairing.held = pairing.held, ()
+        release(held)
+
+    # -- spreads and gathers
+
+    async def spread(self, step: Step, spread: Any) -> None:
+        """Make a message of each part, as credit allows.
+
+        If cancelled, what was made goes on.
+        """
+        station = step.station
+        gatherings = [self._gathering(site, step) for site in station.site.gathers]
+        step.attempts_spent = True
+        try:
+            index = 0
+            for payload in spread.items:
+                await step.emit_part(payload, tuple(gathering.part(index) for gathering in gatherings))
+                index += 1
+        finally:
+            for gathering in gatherings:
+                gathering.one_less()
+
+    def _gathering(self, site: Site, step: Step) -> Gathering:
+        station = self.runtime.stations[site.index]
+        beyond = beyond_of(site)
+        held = hold(tuple(token for token in step.tokens if token.key in beyond))
+        ticket = step.share_ticket()
+        ticket.refs += 1
+        parent = step.item
+
+        def complete(gathering: Gathering) -> None:
+            self.gatherings.discard(gathering)
+            held, gathering.held = gathering.held, ()
+            if self.stopped:
+                release(held)
+                ticket.home()
+                return
+            value = Gathered(gathering.payloads())
+            self.mail_of(station).begin(Step(self, station, value, parent, ticket, held))  # type: ignore[arg-type]
+
+        gathering = Gathering(site.index, held, complete)
+        self.gatherings.add(gathering)
+        return gathering
+
+    def gather(self, station: Station, item: Item[Any], lane_tokens: Tokens) -> None:
+        """Take a part over at once (rule 4.4)."""
+        key = (station.site.index, -1)
+        token = last_of(item._tokens, key) or last_of(lane_tokens, key)
+        limit = station.policy.max_parts
+        if token is None:
+            settle(item)
+            text = f"run {self.id}: the gather {station.site.key} has got a part of no spread"
+            self.fail(StepError(text, run_id=self.id, node=station.site.key))
+            return
+        count = token.place.add(token.slot, item.payload)  # type: ignore[attr-defined]
+        settle(item)
+        if count > limit:
+            text = f"run {self.id}: the gather {station.site.key} has got more than max_parts={limit} parts"
+            self.fail(StepError(text, run_id=self.id, node=station.site.key))
+
+    # -- retries
+
+    def may_retry(self, station: Station, policy: Retry) -> bool:
+        """Say whether the node's budget of retries in this run allows one more."""
+        if policy.budget is None:
+            return True
+        return self.retries_by_site.get(station.site.index, 0) < policy.budget
+
+    def retried(self, step: Step) -> None:
+        """Count a retry."""
+        index = step.station.site.index
+        self.retries_by_site[index] = self.retries_by_site.get(index, 0) + 1
+        self.retries += 1
+        step.station.retries += 1
+        self.notify(StepRetried(self.id, step.station.site.key, step.attempt))
+
+
+class _Nobody:
+    """The sender of an error: it waits for nothing."""
+
+    __slots__ = ("doors",)
+
+    def __init__(self) -> None:
+        self.doors = 0
+
+    def entered(self) -> None:
+        """Do nothing."""
+
+
+def simple(edge: Edge) -> bool:
+    """Say whether everything takes an edge."""
+    return edge.accepts is None and edge.policy.when is None and edge.group is None
+
+
+def named(site: Site, to: str) -> tuple[Edge, ...]:
+    """Give the edges to the successor of a name."""
+    edges = tuple(edge for edge in site.outs if to in (edge.target.name, edge.target.key))
+    if not edges:
+        names = ", ".join(edge.target.name for edge in site.outs) or "none"
+        raise GraphError(f"to={to!r}: node {site.key} has no such successor; it has {names}")
+    return edges
+
+
+def beyond_of(site: Site) -> frozenset[tuple[int, int]]:
+    """Give the places that can be reached from what a node gives."""
+    return frozenset(key for edge in (*site.outs, *site.error_outs) for key in edge.reach)
+
+
+def last_of(tokens: Tokens, key: tuple[int, int]) -> Token | None:
+    """Give the innermost token of a place."""
+    for token in reversed(tokens):
+        if token.key == key:
+            return token
+    return None
+
+
+def copy_message(message: Message[Any], number: int) -> Message[Any]:
+    """Make a copy that shares the payload and nothing else; tokens are the copier's business."""
+    twin: Message[Any] = new(Message)
+    twin.payload = message.payload
+    twin._heading = message._heading
+    twin._ticket = message._ticket
+    twin._tokens = ()
+    twin._headers = message._headers.copy() if message._headers is not None else None
+    twin._meta = copy.deepcopy(message._meta) if message._meta is not None else None
+    twin._number = number
+    return twin
+
+
+def as_step_error(error: BaseException, run_id: str, node: str) -> StepError:
+    """Give what an error edge carries: a step error, whatever failed."""
+    if isinstance(error, StepError):
+        return error
+    step_error = StepError(f"node {node} failed in run {run_id}: {error}", run_id=run_id, node=node)
+    step_error.__cause__ = error
+    return step_error
