@@ -172,11 +172,7 @@ def gives_messages(site: Site) -> bool:
         return True
     if signature.gives is Gives.STREAM:
         return False
-    if signature.takes is Takes.JOIN:
-        return site.hears_messages or not site.works_by_chunk
-    if signature.takes in CHUNKWISE:
-        return site.hears_messages or signature.may_spread
-    return True
+    return site.hears_messages or signature.may_spread or not site.works_by_chunk
 
 
 def surely_streaming(sites: Sequence[Site]) -> frozenset[int]:

@@ -6,8 +6,8 @@ error; the rest is left to the run. Knows nothing of how graphs are written or a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, get_args
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, get_args, get_origin
 
 from .analysis import between, gives_streams, surely_streaming
 from .errors import GraphError, StepError
@@ -64,12 +64,21 @@ def _check_join_edge(edge: Edge, names: list[str]) -> None:
 def given(signature: Signature) -> tuple[Any, ...]:
     """Give the types of what a function gives; of spreads their parts. ``None`` is data only in a stream."""
     if signature.gives is Gives.STREAM:
-        return members(signature.result)
+        return _single(members(signature.result))
     found: list[Any] = []
     for member in members(signature.result):
         inside = members((get_args(member) or (Any,))[0]) if _is_spread(member) else (member,)
         found += [one for one in inside if one not in found and one is not type(None)]
-    return tuple(found)
+    return _single(found)
+
+
+def _single(kinds: Iterable[Any]) -> tuple[Any, ...]:
+    """Take literals apart: each of their values may go elsewhere."""
+    return tuple(
+        Literal[value] if get_origin(kind) is Literal else kind
+        for kind in kinds
+        for value in (get_args(kind) if get_origin(kind) is Literal else (None,))
+    )
 
 
 def _is_spread(member: Any) -> bool:

@@ -303,7 +303,13 @@ class StreamWriter:
     async def __aenter__(self) -> StreamWriter:
         """Open the stream. If cancelled, it is not opened."""
         self._leg = self._step.run.open_leg(
-            self._step, self._stream_id, explicit=True, to=self._to, window=self._window, by_hand=True
+            self._step,
+            self._stream_id,
+            explicit=True,
+            to=self._to,
+            window=self._window,
+            by_hand=True,
+            meta=self._meta,
         )
         return self
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .chunks import ChunkLane, ParallelLane
-from .completion import Tokens, hold, reaching, release
+from .chunks import ParallelLane, SteppingLane, WalkingLane
+from .completion import hold, reaching, release
 from .control import Controls
 from .errors import StreamClosed
 from .fanin import GatherLane, JoinLane, SlotLane
@@ -21,6 +21,7 @@ from .items import Chunk, Control, Drop, Headers, Heading, Item
 from .lane import PassingLane
 from .leg import Leg
 from .node import Takes
+from .observe import StepStarted
 from .station import Station
 from .step import Step
 from .stream import StreamLane
@@ -45,6 +46,7 @@ class RunCore(Traffic):
         to: str | None = None,
         window: int | None = None,
         by_hand: bool = False,
+        meta: dict[str, Any] | None = None,
     ) -> Leg:
         """Give a step the stream of an id, opened along the plan if it is not open.
 
@@ -55,6 +57,7 @@ class RunCore(Traffic):
             to: the only successor it is for.
             window: how many of its chunks may be in flight.
             by_hand: whether leaving a block ends it.
+            meta: laid over what the stream inherits.
         """
         site = step.station.site
         if stream_id is None:
@@ -63,7 +66,7 @@ class RunCore(Traffic):
             raise StreamClosed(f"stream {stream_id} of node {site.key} has ended; rule 1.3: nothing follows the end")
         leg = self.legs.get((site.index, stream_id))
         if leg is None:
-            leg = self._open(step, stream_id, explicit, to, window, pinned=by_hand or not explicit)
+            leg = self._open(step, stream_id, explicit, to, window, meta, pinned=by_hand or not explicit)
         elif by_hand and step in leg.owners:
             raise StreamClosed(f"stream {stream_id} of node {site.key} is open already in this step")
         elif step not in leg.owners and step.lane is None:
@@ -77,12 +80,22 @@ class RunCore(Traffic):
         step.legs.append(leg)
 
     def _open(
-        self, step: Step, stream_id: str, explicit: bool, to: str | None, window: int | None, *, pinned: bool
+        self,
+        step: Step,
+        stream_id: str,
+        explicit: bool,
+        to: str | None,
+        window: int | None,
+        meta: dict[str, Any] | None,
+        *,
+        pinned: bool,
     ) -> Leg:
         """Open a stream; a pinned one, which ends with its step, holds what the step's input rides on."""
         site = step.station.site
         edges = site.outs if to is None else named(site, to)
         heading = self.heading(site, stream_id, step.attempt if step.lane is None else 1, step.item)
+        if meta:
+            heading.meta = {**heading.meta, **meta}
         leg = Leg(self, site, heading, hold(step.tokens), self.account(window), explicit)
         if step.lane is None:
             self._own(step, leg)
@@ -108,22 +121,26 @@ class RunCore(Traffic):
         pairings = self.pair_stream(leg.site, leg.tokens) if leg.site.joins else ()
         tokens = leg.tokens + pairings
         roads: list[Road] = []
-        begun: list[StreamLane] = []
+        outermost, self.opening = not self.opening, True
         for edge in edges:
             if not edge.policy.feedback:
                 lane = self._lane(edge, leg)
                 roads.append(lane.road(edge, leg, reaching(tokens, edge.reach) if tokens else ()))
                 if isinstance(lane, StreamLane):
-                    begun.append(lane)
+                    self.opened.append(lane)
         if leg.site.is_exit:
             roads.append(self.outbox.road(leg))
         by_chunk = any(plan.by_chunk for plan in leg.site.joins)
         leg.connect(roads, by_chunk or bool(self.runtime.plan.has_tokens and len(roads) > 1))
-        for lane in begun:
-            self._begin_reading(lane, tokens)
+        if outermost:
+            self.opening = False
+            opened, self.opened = self.opened, []
+            for lane in opened:
+                self._begin_reading(lane)
         release(pairings)
 
-    def _begin_reading(self, lane: StreamLane, tokens: Tokens) -> None:
+    def _begin_reading(self, lane: StreamLane) -> None:
+        """Begin the step that reads a stream, or let its join know; everything behind it is open now."""
         site = lane.station.site
         if site.join is None:
             lane.begin()
@@ -143,6 +160,8 @@ class RunCore(Traffic):
             lane = lane_type(station, edge)(self, station, leg.stream_id, leg.explicit)
             lane.key = key
             self.lanes[key] = lane
+            if self.runtime.observers:
+                self.notify(StepStarted(self.id, site.key, leg.stream_id))
             if isinstance(lane, PassingLane):
                 self._open_behind(lane, leg)
         elif leg.heading.attempt > 1 and isinstance(lane, PassingLane):
@@ -192,9 +211,9 @@ class RunCore(Traffic):
     def _is_lane_output(self, leg: Leg) -> bool:
         return any(isinstance(owner, PassingLane) for owner in leg.owners)
 
-    def leg_ended(self, leg: Leg, event: Any) -> None:
+    def leg_ended(self, leg: Leg, error: BaseException | None) -> None:
         """Forget a stream that has ended, but not that it has."""
-        super().leg_ended(leg, event)
+        super().leg_ended(leg, error)
         if leg.explicit:
             self.ended_streams.add((leg.site.index, leg.stream_id))
 
@@ -230,11 +249,9 @@ class RunCore(Traffic):
 
         If cancelled, it is cancelled too.
         """
-        runtime = await self.runtime.child(target)
-        deadline = None if self.deadline is None else self.deadline - self.pool.parking.now()
+        runtime = self.runtime.child(target)
         item = step.item
-        headers = item._headers or item._heading.headers
-        async with runtime.run(payload, headers=headers.copy(), deadline=deadline) as run:
+        async with runtime.within(self, payload, item.headers, item.meta) as run:
             return await run.result()
 
     # -- control
@@ -280,6 +297,8 @@ class RunCore(Traffic):
         """Let everything go on that the runtime holds back; or drop what waits, and report it."""
         for account in list(self.accounts.values()):
             account.grant()
+        for engagement in list(self.engaged):
+            engagement.flush_held()
         if isinstance(control.payload, dict) and control.payload.get("discard"):
             for lane in [*self.lanes.values(), *self.mail.values()]:
                 for inbox in lane.inboxes:
@@ -313,4 +332,6 @@ def lane_type(station: Station, edge: Edge) -> Callable[..., Any]:
         return special
     if station.is_inline:
         return InlineLane
-    return ChunkLane if station.policy.ordered else ParallelLane
+    if not station.policy.ordered:
+        return ParallelLane
+    return WalkingLane if station.fast else SteppingLane

@@ -203,17 +203,8 @@ class JoinLane(PassingLane):
             self.finish_if_over()
 
     async def _join(self, worker: Worker, pairing: Pairing) -> None:
-        step = join_step(self.run, self.station, pairing, self)
         self.station.steps += 1
-        try:
-            await step.perform(worker)
-        except BaseException as exc:
-            if self.run.stopped or self.ended or step.stale:
-                return
-            error = self.station.failed(self.run, exc, step.item)
-            self.run.catch(self.station.site, error, step.item)
-            self.die("error", error)
-            self.run.raise_if_unheard(self.out, error)
+        await self.do(join_step(self.run, self.station, pairing, self), worker)
 
 
 def join_step(run: RunCore, station: Station, pairing: Pairing, lane: Any) -> Step:

@@ -20,6 +20,10 @@ from .errors import GraphError
 EMPTY = inspect.Parameter.empty
 
 
+class UnknownName(GraphError):
+    """An annotation names what is not known, or not yet."""
+
+
 def innermost(fn: Any) -> Any:
     """Give the function itself that partials, methods and callable objects end in."""
     while True:
@@ -127,7 +131,8 @@ class Hints:
     def unresolved(self, what: str, error: BaseException, annotation: Any = "") -> GraphError:
         """Make the error for an annotation that can't be resolved."""
         shown = f" ({annotation})" if annotation else ""
-        return GraphError(
+        kind = UnknownName if isinstance(error, NameError) else GraphError
+        return kind(
             f"{self.who}: {what}{shown} can't be resolved: {type(error).__name__}: {error}; import or define "
             "what it "
             "names where it can be found at run time (not only under TYPE_CHECKING), or take the annotation "

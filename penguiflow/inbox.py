@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from .completion import release
 from .credit import FREE, Account
-from .errors import CreditError
 from .items import Drop, Item
 from .overflow import ENDS_WINDOW, drop_newest, drop_oldest, merge_into_newest
+from .routing import full
 
 if TYPE_CHECKING:
     from .core import RunCore
@@ -165,11 +165,11 @@ class Inbox:
         self.items[:0] = batch
 
     def freed(self) -> None:
-        """Let in who stands at the door, in blocks of half the capacity."""
+        """Let in who stands at the door."""
         if not self.door and not self.watchers:
             return
         room = self.capacity - len(self.items) - self.unstarted
-        if room < max(1, self.capacity // 2):
+        if room <= 0:
             return
         if self.door:
             entering, self.door = self.door[:room], self.door[room:]
@@ -310,8 +310,7 @@ class OverflowInbox(Inbox):
         policy = self.edge.policy
         if policy.overflow == "fail":
             settle(item)
-            text = f"edge {self.edge.name} is full (capacity {self.capacity}, overflow='fail')"
-            run.fail(CreditError(f"{text}; run {run.id} can't send faster than {self.edge.target.key} reads"))
+            run.fail(full(self.edge, run.id))
             return
         self.meter.offered += 1
         self.meter.dropped += 1
@@ -356,6 +355,9 @@ def new_inbox(edge: Edge, meter: Meter, lane: Any, writer: Any, sizer: Any) -> I
     policy = edge.policy
     if policy.overflow != "wait":
         return OverflowInbox(edge, meter, lane, writer, policy.capacity)
+    if policy.feedback:
+        return Inbox(edge, meter, lane, writer, UNBOUNDED)
     if policy.capacity_bytes is not None:
         return SizedInbox(edge, meter, lane, writer, policy.capacity, policy.sizer or sizer)
-    return Inbox(edge, meter, lane, writer, policy.capacity)
+    balanced = edge.group is not None and edge.group.kind == "balance"
+    return Inbox(edge, meter, lane, writer, 1 if balanced else policy.capacity)

@@ -179,8 +179,7 @@ async def _restarting(call: Invoke, step: Step) -> Any:
 
 async def _retrying(call: Invoke, policy: Retry, step: Step) -> Any:
     """Try again as the policy says."""
-    if step.lane is not None:
-        step.held = []
+    _hold_back(step)
     retrying = AsyncRetrying(
         stop=stop_after_attempt(policy.attempts),
         wait=wait_exponential(multiplier=policy.backoff, max=policy.max_backoff) + wait_random(0, policy.jitter),
@@ -192,8 +191,7 @@ async def _retrying(call: Invoke, policy: Retry, step: Step) -> Any:
         with attempt:
             if attempt.retry_state.attempt_number > 1:
                 step.next_attempt()
-                if step.lane is not None and not step.attempts_spent:
-                    step.held = []
+                _hold_back(step)
                 step.run.retried(step)
             return await call(step)
     raise AssertionError("tenacity ends with a result or raises")
@@ -207,8 +205,15 @@ def _may_retry(policy: Retry, step: Step, state: RetryCallState) -> bool:
     wanted = isinstance(exc, on) if isinstance(on, type | tuple) else bool(on(exc))
     if not wanted or not step.run.may_retry(step.station, policy):
         return False
-    if step.held:
-        step.forget_held()
+    step.forget_held()
+    step.forget_letters()
     return True
+
+
+def _hold_back(step: Step) -> None:
+    """Keep what the attempt gives until it has succeeded (rule 1.5); a stream of its own begins again instead."""
+    step.held_letters = []
+    if step.lane is not None:
+        step.held = []
 
 

@@ -278,3 +278,16 @@ class Drop:
     stream_id: str | None
     seq: int | None
     reason: str
+
+
+def copy_message(message: Message[T], number: int) -> Message[T]:
+    """Make a copy that shares the payload and nothing else; tokens are the copier's business."""
+    twin: Message[T] = object.__new__(Message)
+    twin.payload = message.payload
+    twin._heading = message._heading
+    twin._ticket = message._ticket
+    twin._tokens = ()
+    twin._headers = message._headers.copy() if message._headers is not None else None
+    twin._meta = copy.deepcopy(message._meta) if message._meta is not None else None
+    twin._number = number
+    return twin

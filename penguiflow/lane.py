@@ -21,6 +21,8 @@ from .inbox import OverflowInbox
 from .items import Terminal
 
 if TYPE_CHECKING:
+    from .pool import Worker
+    from .step import Step
     from .core import RunCore
     from .graph import Edge
     from .leg import Leg
@@ -272,3 +274,23 @@ class PassingLane(Lane):
     def end_output(self, terminal: Terminal, error: BaseException | None) -> None:
         """Pass the end on."""
         self.out.end(terminal, error)
+
+    async def do(self, step: Step, worker: Worker) -> None:
+        """Do the step of one chunk or pairing; a failure ends the stream, behind what came before it.
+
+        If the run is over, the step has ended when this returns, and nothing more is handed on.
+        """
+        try:
+            await step.perform(worker)
+        except BaseException as exc:
+            if not (self.run.stopped or self.ended or step.stale):
+                error = self.station.failed(self.run, exc, step.item, step.attempt)
+                self.run.catch_message(self.station.site, error, step)
+                self.broken(error)
+        finally:
+            step.over()
+
+    def broken(self, error: BaseException) -> None:
+        """End with an error, in band."""
+        self.die("error", error)
+        self.run.raise_if_unheard(self.out, error)

@@ -17,13 +17,26 @@ from .completion import Tokens, hold, reaching, release
 from .credit import Account, Copies, Ticket
 from .inbox import Road, settle
 from .items import Chunk, Heading, StreamEnded, StreamOpened, StreamRestarted, Terminal
-from .routing import choose, unaccepted
+from .routing import choose, full, unaccepted, wanted
 
 if TYPE_CHECKING:
     from .core import RunCore
     from .graph import Site
 
 new = object.__new__
+
+
+def room_of(roads: list[Road]) -> int:
+    """Say how many items can be sent side by side: to all, of a group's branches to one."""
+    rooms: list[int] = []
+    groups: dict[int, int] = {}
+    for road in roads:
+        if road.edge is None or road.edge.group is None:
+            rooms.append(road.room())
+        else:
+            key = id(road.edge.group)
+            groups[key] = max(groups.get(key, 0), road.room())
+    return min([*rooms, *groups.values()], default=1 << 30)
 
 
 class LegOwner(Protocol):
@@ -74,11 +87,13 @@ class Leg:
         "_stuck",
         "account",
         "allow",
+        "balances",
         "buffer",
         "checks",
         "chunks",
         "dead",
         "explicit",
+        "failing_roads",
         "forks",
         "gaps",
         "heading",
@@ -93,6 +108,7 @@ class Leg:
         "stamps",
         "terminal",
         "tokens",
+        "turned",
     )
 
     def __init__(
@@ -105,6 +121,7 @@ class Leg:
         self.account = account
         self.explicit = explicit
         self.next_seq = 0
+        self.turned = 0
         self.chunks = 0
         self.gaps = 0
         self.owners: list[LegOwner] = []
@@ -118,7 +135,9 @@ class Leg:
         self.live = 0
         self.stamps = False
         self.forks = False
+        self.balances = False
         self.checks = False
+        self.failing_roads: list[Road] = []
         self._stuck = 0
 
     @property
@@ -141,6 +160,7 @@ class Leg:
         self.live = len(roads)
         edges = [road.edge for road in roads if road.edge is not None]
         self.stamps = any(road.lane.sees_numbers for road in roads)
+        self.failing_roads = [road for road in roads if road.edge is not None and road.edge.policy.overflow == "fail"]
         self.checks = any(edge.accepts is not None for edge in edges)
         checked = self.checks and self.account is not None
         conditional = any(
@@ -149,13 +169,14 @@ class Leg:
             or edge.group is not None
             for edge in edges
         )
+        self.balances = any(edge.group is not None and edge.group.kind == "balance" for edge in edges)
         self.forks = len(roads) != 1 or conditional or pairs_chunks
 
     def room(self) -> int:
         """Say how many chunks can be pushed without standing at a door."""
         if len(self.roads) == 1:
             return self.roads[0].room()
-        return min((road.room() for road in self.roads), default=1 << 30)
+        return room_of(self.roads)
 
     @property
     def stuck(self) -> bool:
@@ -170,7 +191,11 @@ class Leg:
                 owner.unstuck()
 
     def verify(self, payload: Any) -> None:
-        """Raise ``TypeError`` where no successor accepts a payload."""
+        """Raise ``TypeError`` where no successor accepts a payload, `CreditError` where it may not wait."""
+        for road in self.failing_roads:
+            self.flush()
+            if road.room() <= 0 and wanted(road.edge, payload):
+                raise full(road.edge, self.run.id)
         if self.checks:
             edges = [road.edge for road in self.roads if road.edge is not None]
             text = unaccepted(edges, payload)
@@ -235,6 +260,12 @@ class Leg:
         lots: list[list[Chunk[Any]]] = [[] for _ in self.roads]
         for chunk in batch:
             self._copy_out(chunk, lots)
+            if self.balances:
+                self._send_lots(lots)  # the next one sees who is free then
+                lots = [[] for _ in self.roads]
+        self._send_lots(lots)
+
+    def _send_lots(self, lots: list[list[Chunk[Any]]]) -> None:
         for lot, road in zip(lots, self.roads, strict=True):
             if lot:
                 road.receive(lot, self)
@@ -280,8 +311,9 @@ class Leg:
         self.heading = Heading(
             h.path, h.stream_id, attempt, h.run_id, h.trace_id, h.deadline, h.headers, h.meta
         )
-        self.next_seq = self.chunks = self.gaps = 0
-        self.run.notify(StreamRestarted(h.run_id, h.path, h.stream_id, attempt))
+        self.next_seq = self.turned = self.chunks = self.gaps = 0
+        if self.run.runtime.observers:
+            self.run.notify(StreamRestarted(h.run_id, h.path, h.stream_id, attempt))
         for road in self.roads:
             road.lane.restart(road, attempt)
 
@@ -291,7 +323,7 @@ class Leg:
             return
         self.flush()
         self.terminal = terminal
-        self.run.leg_ended(self, self.ended(error))
+        self.run.leg_ended(self, error)
         for road in self.roads:
             road.lane.writer_ended(road, terminal, error)
         tokens, self.tokens = self.tokens, ()
@@ -305,10 +337,9 @@ class Leg:
             settle(chunk)
         self.buffer = []
         self.terminal = terminal
-        event = self.ended(None)
-        self.run.leg_ended(self, event)
+        self.run.leg_ended(self, None)
         if any(road.edge is None for road in self.roads):
-            self.run.outbox.put([event])
+            self.run.outbox.put([self.ended(None)])
 
     def ended(self, error: BaseException | None) -> StreamEnded:
         """Describe the end."""

@@ -13,9 +13,9 @@ from contextvars import Context as Variables
 from typing import TYPE_CHECKING, Any
 
 from .errors import CreditError, DeadlineExceeded, RunCancelled
-from .items import Drop, Headers, StreamEnded
+from .items import Drop, Headers
 from .lifecycle import FINAL, TERMINAL_OF, Status, may_follow
-from .observe import RunEnded, RunStarted
+from .observe import RunEnded, RunStarted, StepEnded
 from .outbox import Outbox
 from .step import Stopped
 
@@ -89,6 +89,10 @@ class Lifetime:
         self.lane_accounts: dict[Any, Account] = {}
         self._timers: list[Any] = []
         self.first_step: Any = None
+        self.key: Any = run_id
+        self.facade: Any = None
+        self.opening = False
+        self.opened: list[Any] = []
         self._ended = False
         self.outbox = Outbox(self)  # type: ignore[arg-type]
 
@@ -97,7 +101,8 @@ class Lifetime:
     def begin(self) -> None:
         """Be admitted."""
         self.status = "running"
-        self.notify(RunStarted(self.id, self.runtime.flow.name, self.trace_id))
+        if self.runtime.observers:
+            self.notify(RunStarted(self.id, self.runtime.flow.name, self.trace_id))
         if self.deadline is not None:
             self._timers.append(self.pool.parking.later(self.deadline - self.pool.parking.now(), self.expire))
 
@@ -105,7 +110,9 @@ class Lifetime:
         """The input is in: whoever started the run has done his part."""
         self.busy -= 1
         self.one_less_open()
-        if self.busy == 0:
+        if self.deadline is not None and self.deadline <= self.pool.parking.now():
+            self.expire()
+        elif self.busy == 0:
             self.at_rest()
 
     def next_number(self) -> int:
@@ -127,7 +134,7 @@ class Lifetime:
             self.finish("done")
         elif self.inputs == 0 and not self._waits_for_credit() and self.close_explicit():
             self.at_rest()
-        elif self.inputs == 0 and len(self.outbox) == 0:
+        elif self.inputs == 0 and self.outbox.count() == 0:
             if not self.close_explicit():
                 self.fail(CreditError(self._why_stuck()))
             else:
@@ -260,7 +267,8 @@ class Lifetime:
         for listener in self.listeners:
             listener[1].close()
         self.runtime.run_ended(self)
-        self.notify(RunEnded(self.id, self.runtime.flow.name, self.status, self.error))
+        if self.runtime.observers:
+            self.notify(RunEnded(self.id, self.runtime.flow.name, self.status, self.error))
         enders, self.enders = self.enders, []
         for waiter in enders:
             self.pool.parking.wake(waiter)
@@ -346,13 +354,16 @@ class Lifetime:
         """Say whether an error edge has taken an error."""
         return any(error is handled for handled in self.handled)
 
-    def leg_ended(self, leg: Any, event: StreamEnded) -> None:
+    def leg_ended(self, leg: Any, error: BaseException | None) -> None:
         """Forget a stream that has ended."""
         self.legs.pop((leg.site.index, leg.stream_id), None)
-        self.notify(event)
+        if self.runtime.observers:
+            self.notify(leg.ended(error))
 
     def lane_ended(self, lane: Any) -> None:
         """Forget a lane that has ended."""
+        if self.runtime.observers:
+            self.notify(StepEnded(self.id, lane.station.site.key, lane.stream_id, 1))
         self.lanes.pop(lane.key, None)
 
     def account(self, window: int | None = None) -> Account:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from .errors import GraphError
-from .hints import by_name
+from .hints import UnknownName, by_name
 from .policy import DEFAULT_CONCURRENCY, DEFAULT_MAX_PARTS, NodePolicy, Retry
 from .signature import Gives, Signature, Slot, Takes, read_signature
 from .wiring import Wirable
@@ -40,16 +41,35 @@ class Node(Wirable, Generic[P, R]):
     fn: Callable[P, R]
     name: str
     policy: NodePolicy
-    signature: Signature
     is_source: bool
+    _signature: Signature | None
 
-    def __init__(
-        self, fn: Callable[P, R], name: str, policy: NodePolicy, signature: Signature, is_source: bool
-    ) -> None:
+    def __init__(self, fn: Callable[P, R], name: str, policy: NodePolicy, is_source: bool) -> None:
         shown = (*functools.WRAPPER_ASSIGNMENTS, "__type_params__")
-        own: dict[str, Any] = {word: getattr(fn, word) for word in shown if hasattr(fn, word)}
-        own |= {"fn": fn, "name": name, "policy": policy, "signature": signature, "is_source": is_source}
-        self.__dict__.update(own, __wrapped__=fn)
+        self.__dict__.update({word: getattr(fn, word) for word in shown if hasattr(fn, word)}, __wrapped__=fn)
+        self.__dict__.update(fn=fn, name=name, policy=policy, is_source=is_source, _signature=None)
+        with suppress(UnknownName):  # it may be defined further down: then it is known when a flow is built
+            self._read()
+
+    @property
+    def signature(self) -> Signature:
+        """What it takes and gives.
+
+        Raises:
+            GraphError: an annotation names what is still not known.
+        """
+        return self._signature or self._read()
+
+    def _read(self) -> Signature:
+        who = f"{'source' if self.is_source else 'node'} {self.name!r}"
+        signature = read_signature(self.fn, who, is_source=self.is_source)
+        if self.is_source and signature.gives is not Gives.STREAM:
+            raise GraphError(f"{who}: a source must be an async generator; write: async def … yield")
+        _check_form(signature, self.policy, who)
+        policy = replace(self.policy, concurrency=int(self.policy.concurrency))
+        fn = self.fn if signature.parameter is None else by_name(self.fn, signature.parameter)
+        self.__dict__.update(_signature=signature, policy=policy, fn=fn)
+        return signature
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function."""
@@ -204,14 +224,7 @@ def _make(fn: Any, name: str | None, policy: NodePolicy, *, is_source: bool) -> 
     who = f"{'source' if is_source else 'node'} {name!r}"
     policy.check(who)
     _check_method(fn, name, who)
-    signature = read_signature(fn, who, is_source=is_source)
-    if is_source and signature.gives is not Gives.STREAM:
-        raise GraphError(f"{who}: a source must be an async generator; write: async def … yield")
-    _check_form(signature, policy, who)
-    called = fn if signature.parameter is None else by_name(fn, signature.parameter)
-    if called is not fn:
-        functools.update_wrapper(called, fn, updated=())
-    return Node(called, name, replace(policy, concurrency=int(policy.concurrency)), signature, is_source)
+    return Node(fn, name, policy, is_source)
 
 
 def _name(fn: Any, name: str | None) -> str:

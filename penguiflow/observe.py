@@ -41,6 +41,25 @@ class RunEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class StepStarted:
+    """A step has begun; a node's work on one stream, chunk by chunk, is one step, named by ``stream_id``."""
+
+    run_id: str
+    node: str
+    stream_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StepEnded:
+    """A step is over, after so many attempts."""
+
+    run_id: str
+    node: str
+    stream_id: str | None
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
 class StepRetried:
     """A step is tried again."""
 

@@ -7,6 +7,7 @@ it, and nothing else.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
@@ -60,8 +61,10 @@ class Outbox:
         self.iterated = False
         self.events = False
 
-    def __len__(self) -> int:
-        return len(self.items) + int(self._taken.__length_hint__())
+    def count(self) -> int:
+        """Say how many items nobody has taken yet."""
+        taken = copy.copy(self._taken)
+        return sum(isinstance(item, Item) for item in (*taken, *self.items))
 
     def road(self, leg: Leg) -> ExitRoad:
         """Give the road of a stream that leaves the flow."""

@@ -23,7 +23,7 @@ from .dispatch import Places
 from .parking import Parking
 
 if TYPE_CHECKING:
-    from .chunks import ChunkLane
+    from .chunks import SteppingLane, WalkingLane
     from .step import Step
 
 log = logging.getLogger("penguiflow")
@@ -94,7 +94,7 @@ class Worker:
 
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
-        self.lane: ChunkLane | None = None
+        self.lane: WalkingLane | SteppingLane | None = None
         self.step: Step | None = None
         self.waiter: Any = None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .errors import StepError
+from .errors import CreditError, StepError
 
 if TYPE_CHECKING:
     from .graph import Edge, EdgeGroup, Site
@@ -41,6 +41,13 @@ def unaccepted(edges: Sequence[Edge], payload: Any) -> str | None:
         return None
     takers = ", ".join(f"{edge.target.key} takes {edge.expected}" for edge in edges)
     return f"no successor of {edges[0].source.key} accepts a {type(payload).__name__}: {takers}"
+
+
+def full(edge: Edge | None, run_id: str) -> CreditError:
+    """Make the error of an edge that is full and lets nobody wait."""
+    assert edge is not None
+    text = f"edge {edge.name} is full (capacity {edge.policy.capacity}, overflow='fail')"
+    return CreditError(f"{text}; run {run_id} can't send faster than {edge.target.key} reads")
 
 
 def wanted(edge: Edge | None, payload: Any) -> bool:

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from .control import as_control
+from .errors import FlowError
 from .items import Chunk, Control, Message, StreamOpened, StreamRestarted
 from .lifecycle import FINAL, Status
 from .outbox import Reading
@@ -21,6 +22,15 @@ if TYPE_CHECKING:
     from .core import RunCore
 
 _UNREAD = object()
+
+
+class _Failed:
+    """The result of a run that ended with an error."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: FlowError) -> None:
+        self.error = error
 
 
 class Run:
@@ -82,7 +92,12 @@ class Run:
         If cancelled, what was read so far is lost; the run goes on.
         """
         if self._result is _UNREAD:
-            self._result = await self._collect()
+            try:
+                self._result = await self._collect()
+            except FlowError as exc:
+                self._result = _Failed(exc)
+        if isinstance(self._result, _Failed):
+            raise self._result.error
         return self._result
 
     async def _collect(self) -> Any:
@@ -144,7 +159,7 @@ class Run:
             detached=core.detached,
             read=core.outbox.iterated,
             window=core.window,
-            waiting_for_reader=len(core.outbox),
+            waiting_for_reader=core.outbox.count(),
             messages=core.messages(),
             streams=len(core.legs),
             credit_out=core.credit_out(),

@@ -63,7 +63,7 @@ class Runtime:
         self.observe = self.observers.tell
         self._given_pool = pool
         self._state = "new"
-        self._runs: dict[str, RunCore] = {}
+        self._runs: dict[Any, RunCore] = {}
         self._waiting: deque[Any] = deque()
         self._enders: list[Any] = []
         self._children: dict[Any, Runtime] = {}
@@ -168,7 +168,7 @@ class Runtime:
                 await waiter
         if self._runs:
             stuck = ", ".join(sorted({name for core in self._runs.values() for name in core.stuck_nodes()}))
-            ids = ", ".join(sorted(self._runs))
+            ids = ", ".join(sorted({core.id for core in self._runs.values()}))
             await self.abort()
             raise TimeoutError(f"drain({timeout}) of flow {self.flow.name}: stuck at {stuck or 'no node'} in {ids}")
 
@@ -238,7 +238,8 @@ class Runtime:
             core.open += 1
             step.out = core.open_leg(step, None, explicit=False, to=to)
             core.entered()
-            return Session(core, step)
+            core.facade = Session(core, step)
+            return core.facade
 
         return SessionScope(admit)
 
@@ -287,10 +288,13 @@ class Runtime:
         to: str | None,
     ) -> Run:
         self._check_open()
-        is_stream = isinstance(payload, AsyncIterable)
-        check_payload(self.plan, payload, to, is_stream=is_stream)
+        check_payload(self.plan, payload, to, is_stream=isinstance(payload, AsyncIterable))
         core = await self._admit(headers, deadline, run_id, meta)
-        if is_stream:
+        return self._enter(core, payload, to)
+
+    def _enter(self, core: RunCore, payload: Any, to: str | None) -> Run:
+        """Send the input of a run in."""
+        if isinstance(payload, AsyncIterable):
             item = heading_item(core.heading(self.plan.root, "", 1, None))
             step = self._start_step(core, self.stations[0], payload, item)
             step.out = core.open_leg(step, None, explicit=False, to=to)
@@ -298,7 +302,7 @@ class Runtime:
             message = core.message(self.plan.root, payload, None, FREE, ())
             core.forward(self.plan.root, message, Doorway(), to)
         core.entered()
-        return Run(core)
+        return facade(core)
 
     async def _admit(
         self, headers: Headers | None, deadline: float | None, run_id: str | None, meta: dict[str, Any] | None
@@ -340,19 +344,25 @@ class Runtime:
             self.parking.wake(self._waiting.popleft())
 
     def _new_core(
-        self, run_id: str | None, headers: Headers, meta: dict[str, Any], expires: float | None
+        self,
+        run_id: str | None,
+        headers: Headers,
+        meta: dict[str, Any],
+        expires: float | None,
+        parent: RunCore | None = None,
     ) -> RunCore:
-        trace_id = f"{self._ids.getrandbits(128):032x}"
+        trace_id = f"{self._ids.getrandbits(128):032x}" if parent is None else parent.trace_id
         run_id = run_id or f"{self._ids.getrandbits(64):016x}"
         core = RunCore(self, run_id, trace_id, headers, meta, expires, contextvars.copy_context())
-        self._runs[run_id] = core
+        if parent is not None:
+            core.key = core  # several parts of one run may be under way at the same time
+        self._runs[core.key] = core
         self._counts["started"] += 1
         return core
 
     def run_ended(self, core: RunCore) -> None:
         """Forget a run that is over; the next one that waits is admitted."""
-        if self._runs.get(core.id) is core:
-            del self._runs[core.id]
+        self._runs.pop(core.key, None)
         self._counts[core.status] += 1
         self._admit_next()
         enders, self._enders = self._enders, []
@@ -361,7 +371,7 @@ class Runtime:
 
     def runs(self) -> tuple[Run, ...]:
         """Give the live runs."""
-        return tuple(Run(core) for core in self._runs.values())
+        return tuple(facade(core) for core in self._runs.values())
 
     async def control(self, kind: str | Control, payload: Any = None, *, to: str | None = None) -> None:
         """Send a command to all live runs; see `Run.control`. If cancelled, it was sent all the same."""
@@ -373,11 +383,20 @@ class Runtime:
             if core.status in FINAL:
                 await core.ended()
 
-    async def child(self, target: Any) -> Runtime:
-        """Give the runtime of a flow or node that is called from a step; opened once, on the same pool.
+    def within(self, parent: RunCore, payload: Any, headers: Headers, meta: dict[str, Any]) -> RunScope:
+        """Begin a run as a part of another one: under its id, trace and deadline."""
 
-        If cancelled, it stays open.
-        """
+        async def admit() -> Run:
+            self._check_open()
+            check_payload(self.plan, payload, None, is_stream=isinstance(payload, AsyncIterable))
+            core = self._new_core(parent.id, headers.copy(), dict(meta), parent.deadline, parent)
+            core.begin()
+            return self._enter(core, payload, None)
+
+        return RunScope(admit)
+
+    def child(self, target: Any) -> Runtime:
+        """Give the runtime of a flow or node that is called from a step; opened once, on the same pool."""
         runtime = self._children.get(target)
         if runtime is None:
             flow = self.flow.as_flow(target)
@@ -430,6 +449,14 @@ class Runtime:
 
     def __repr__(self) -> str:
         return f"<runtime of flow {self.flow.name}, {self._state}, {len(self._runs)} runs>"
+
+
+def facade(core: RunCore) -> Run:
+    """Give a run as its readers see it; always the same object."""
+    if core.facade is None:
+        core.facade = Run(core)
+    run: Run = core.facade
+    return run
 
 
 class Doorway:

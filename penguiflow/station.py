@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 BATCH = 256
 """At most so many chunks are worked through before the results are handed on."""
 
+STEPS = 64
+"""At most so many steps on chunks are done in one turn."""
+
 BATCH_SECONDS = 0.0002
 """A batch of a node that does not wait should not take longer; slower nodes get smaller batches."""
 
@@ -86,7 +89,6 @@ class Station:
         self.policy = policy
         self.function: Callable[..., Any] = site.node.fn if site.node is not None else _no_function
         self.places = Places(policy.concurrency if site.node is not None else UNLIMITED)
-        self.batch = 1
         self.steps = self.failures = self.retries = self.skipped = 0
         self.generates = signature.gives is Gives.STREAM or site.node is None
         self.emits = signature.gives is Gives.STREAM or signature.context is not None
@@ -94,6 +96,7 @@ class Station:
         self.is_inline = site.is_inline and not queued and signature.context is None and not signature.may_spread
         self.sees_chunks = signature.takes is Takes.CHUNK or signature.context is not None
         self.fast = self._is_fast()
+        self.batch = 1 if self.fast else STEPS
         self.inline = self._inline_function()
         self.invoke: Invoke = None  # type: ignore[assignment]
 
@@ -118,8 +121,7 @@ class Station:
         function = self.function
         if self.signature.takes in (Takes.CHUNK, Takes.MESSAGE):
             return function
-        outs = self.site.outs
-        if not any(needs_check(edge) for edge in outs):
+        if not any(needs_check(edge) for edge in self.site.outs):
             return lambda item: function(item.payload)
         return lambda item: self.verified(function(item.payload))
 

@@ -76,7 +76,7 @@ class RunStatistics:
         detached: it was begun by `Runtime.start`, and has no scope.
         read: somebody has begun to read it.
         window: how much each of its streams may have in flight.
-        waiting_for_reader: how many items and events nobody has taken yet.
+        waiting_for_reader: how many items nobody has taken yet.
         messages: how many messages wait or are at work.
         streams: how many streams are open.
         credit_out: how many credits are not home.

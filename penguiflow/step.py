@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from .completion import Tokens, hold, release
 from .credit import FREE, Account, Copies, Ticket
-from .errors import FlowError, RunCancelled, SequenceError, StepTimeout, StreamClosed, StreamIdle
-from .items import Chunk, Item, Spread
+from .errors import CreditError, FlowError, RunCancelled, SequenceError, StepTimeout, StreamClosed, StreamIdle
+from .items import Chunk, Item, Message, Spread, copy_message
 from .leg import Leg, copy_chunk, new_chunk
 from .node import Takes
+from .observe import StepEnded, StepStarted
 from .sequence import skipped
 from .waits import Clock, Wait
 
@@ -69,12 +70,14 @@ class Step:
         "fed_by",
         "has_place",
         "held",
+        "held_letters",
         "inner",
         "item",
         "lane",
         "legs",
         "letters",
         "letters_ride_on",
+        "one_way",
         "out",
         "reads",
         "reason",
@@ -116,10 +119,12 @@ class Step:
         self.has_place = False
         self.out: Leg | None = None if lane is None else lane.out
         self.legs: list[Leg] = []
+        self.one_way: dict[str, Leg] | None = None
         self.letters: Account | None = None
         self.letters_ride_on: Copies | None = None
         self.doors = 0
         self.held: list[tuple[Leg, Chunk[Any]]] | None = None
+        self.held_letters: list[tuple[Message[Any], str | None]] | None = None
         self.dirty: list[Leg] = []
         self.spent = 0
         self.settled = False
@@ -192,6 +197,8 @@ class Step:
         self.task = parking.task()
         worker.step = self
         run.engaged.add(self)
+        if self.lane is None and run.runtime.observers:
+            run.notify(StepStarted(run.id, self.station.site.key, None))
         try:
             with parking.scope() as self.scope:
                 try:
@@ -206,11 +213,11 @@ class Step:
         finally:
             worker.step = None
             run.engaged.discard(self)
+            self.flush()
+            if self.lane is None and run.runtime.observers:
+                run.notify(StepEnded(run.id, self.station.site.key, None, self.attempt))
             if self.reason is not None:
                 await absorb(parking, self.task)
-            if self.lane is not None:
-                self.flush()
-                self.over()
 
     def over(self) -> None:
         """Let go of what the input rides on, and of the streams."""
@@ -220,8 +227,10 @@ class Step:
         if self.lane is None:
             for leg in self.legs:
                 leg.owners.remove(self)
-            if self.out is not None and self.out.terminal is None:
-                self.out.end("cancelled" if self.run.stopped or self.out.dead else "done")
+                if leg.terminal is None and not leg.explicit:
+                    leg.end("cancelled" if self.run.stopped or leg.dead else "done")
+                elif leg.terminal is None and leg.openers and not leg.owners:
+                    leg.end("cancelled")
         if self.letters is not None:
             if self.lane is None:
                 self.letters.close(self._letters_home)
@@ -261,6 +270,20 @@ class Step:
         """Let the step's own clock go on, unless it waits for something."""
         if self.clock is not None and not self.waits and self.inner is not None:
             self.clock.start()
+
+    def flush_held(self) -> None:
+        """Let go of what is held back for a retry, as far as there is credit; the step is not tried again."""
+        while self.held:
+            leg, chunk = self.held[0]
+            assert leg.account is not None
+            ticket = leg.account.take(self.run.runtime.size(chunk.payload))
+            if ticket is None:
+                return
+            self.attempts_spent = True
+            del self.held[0]
+            chunk._ticket = ticket
+            self._append(leg, chunk, chunk.done)
+            leg.flush()
 
     def abandon_place(self) -> None:
         """Give the place back although the node's code has not ended."""
@@ -313,6 +336,8 @@ class Step:
         error = self.station.failed(run, exc, self.item if self.lane is not None else None, self.attempt)
         caught = run.catch_message(self.station.site, error, self)
         heard = False
+        if isinstance(error, CreditError) and not caught:
+            run.fail(error)  # whoever reads is too slow by definition: the error does not queue behind it
         for leg in list(self.legs):
             if leg.terminal is None and leg.owners == [self]:
                 heard = heard or leg.live > 0
@@ -446,12 +471,22 @@ class Step:
             self.out = self.run.open_leg(self, None, explicit=False)
         return self.out
 
-    def leg_for(self, stream_id: str | None, to: str | None = None, window: int | None = None) -> Leg:
+    def leg_for(self, stream_id: str | None, to: str | None = None) -> Leg:
         """Give the stream of an id, opened if need be."""
-        if stream_id is None or (self.out is not None and self.out.stream_id == stream_id):
-            if stream_id is None and to is None:
-                return self.default_leg()
-        return self.run.open_leg(self, stream_id, explicit=stream_id is not None, to=to, window=window)
+        if stream_id is None:
+            return self.default_leg() if to is None else self._leg_to(to)
+        if self.out is not None and self.out.stream_id == stream_id:
+            return self.out
+        return self.run.open_leg(self, stream_id, explicit=True, to=to)
+
+    def _leg_to(self, to: str) -> Leg:
+        """Give the stream that is written where only a successor is given."""
+        if self.one_way is None:
+            self.one_way = {}
+        leg = self.one_way.get(to)
+        if leg is None:
+            leg = self.one_way[to] = self.run.open_leg(self, None, explicit=False, to=to)
+        return leg
 
     def check_open(self, leg: Leg) -> None:
         """Raise where nothing can be emitted to a stream."""
@@ -459,6 +494,8 @@ class Step:
             raise RunCancelled(f"run {self.run.id} is over: {self.station.site.key} can't emit any more")
         if self.stale:
             raise Restarted
+        if self.settled:
+            raise StreamClosed(f"the step of {self.station.site.key} is over: its context emits nothing any more")
         if leg.terminal is not None:
             raise StreamClosed(
                 f"stream {leg.stream_id} of node {self.station.site.key} has ended ({leg.terminal}); "
@@ -490,19 +527,39 @@ class Step:
             finally:
                 account.forget(wait)
             ticket = wait.ticket
+        if ticket is not None and leg.room() <= 0:
+            await self._room_behind(leg, ticket)
         if ticket is None or leg.dead or leg.terminal is not None or self.run.stopped:
             if ticket is not None:
                 ticket.home()
             self.check_open(leg)
             raise StreamClosed(f"stream {leg.stream_id} of node {self.station.site.key} was closed")
-        await self._let_others_run()
         return ticket
 
-    async def _let_others_run(self) -> None:
-        """Yield once per window spent without a wait (rule 2.8)."""
-        self.spent += 1
-        if self.spent >= 4:
+    async def _room_behind(self, leg: Leg, ticket: Ticket) -> None:
+        """Wait until a chunk finds room; a fork serves those first that have some (rule 4.1).
+
+        If cancelled, the ticket goes home.
+        """
+        groups = {id(road.edge.group) if road.edge is not None else 0 for road in leg.roads}
+        while len(groups) == 1 and (len(leg.roads) == 1 or leg.balances):
+            if leg.room() > 0 or leg.dead or self.run.stopped:
+                return
+            wait = Wait(self.run, f"{self.station.site.key} waits for room behind it", leg)
+            for road in leg.roads:
+                road.watch(_Room(wait))
+            try:
+                await self.wait(wait)
+            except BaseException:
+                ticket.home()
+                raise
+
+    async def let_others_run(self, spent: int) -> None:
+        """Yield once per window that was spent without a wait (rule 2.8). If cancelled, nothing is lost."""
+        self.spent += spent
+        if self.spent >= self.run.window:
             self.spent = 0
+            self.flush()
             await self.run.pool.parking.turn()
 
     async def emit_chunk(
@@ -536,18 +593,11 @@ class Step:
 
         If cancelled, nothing was emitted, and no credit was spent.
         """
-        while leg.allow == 0:
+        if leg.allow == 0:
             ticket = await self.credit(leg, 0)
             ticket.home()
             if leg.account is not None:
                 leg.account.grant()
-            if leg.room() > 0:
-                return
-            wait = Wait(self.run, f"{self.station.site.key} waits for room behind it", leg)
-            for road in leg.roads:
-                if road.room() <= 0:
-                    road.watch(_Room(wait))
-            await self.wait(wait)
 
     def emit_chunk_nowait(
         self,
@@ -625,8 +675,12 @@ class Step:
             await self.unstuck_leg(leg)
         elif leg.allow == 0:
             leg.flush()
-            if leg.reserve() == 0:
+            if leg.stuck:
                 await self.unstuck_leg(leg)
+            else:
+                await self.let_others_run(leg.next_seq - leg.turned)
+                leg.turned = leg.next_seq
+                leg.reserve()
         return shown
 
     async def _hold_back(
@@ -673,38 +727,23 @@ class Step:
 
     async def emit_message(
         self, payload: Any, to: str | None, headers: Any, meta: dict[str, Any] | None
-    ) -> Any:
+    ) -> Message[Any]:
         """Emit one message under the step's own window.
 
         If cancelled while it waits for credit, nothing was emitted.
         """
-        ticket = await self._letter(payload)
-        message = self.run.message(self.station.site, payload, self.item, ticket, hold(self.tokens), headers, meta)
-        self.run.forward(self.station.site, message, self, to)
-        await self.accepted()
-        await self._let_others_run()
-        return message
-
-    async def _letter(self, payload: Any) -> Ticket:
-        """Spend credit for one message, waiting for it if need be. If cancelled, none was spent."""
-        if self.run.paused:
-            await self.wait_for_resume()
-        ticket = self._letter_credit(payload)
-        if ticket is None:
-            account = self._letter_account()
-            wait = Wait(self.run, f"{self.station.site.key} waits for credit of its messages", None)
-            wait.size_bytes = self.run.runtime.size(payload)
-            account.wait(wait)
-            try:
-                await self.wait(wait)
-            finally:
-                account.forget(wait)
-            ticket = wait.ticket
-        if ticket is None or self.run.stopped:
-            if ticket is not None:
-                ticket.home()
-            raise RunCancelled(f"run {self.run.id} is over: {self.station.site.key} can't emit any more")
-        return ticket
+        self._check_emission(payload, to)
+        if self.held_letters is not None:
+            message = self._message(payload, FREE, headers, meta)
+            self.held_letters.append((message, to))
+            if len(self.held_letters) >= self.run.window:
+                self.attempts_spent = True
+                await self.let_letters_go()
+            return copy_message(message, message._number)
+        ticket = await self._letter(payload, to)
+        message = self._message(payload, ticket, headers, meta)
+        await self._send(message, to)
+        return copy_message(message, message._number)
 
     async def emit_part(self, payload: Any, part: Tokens) -> None:
         """Emit one part of a spread under the step's own window.
@@ -712,26 +751,93 @@ class Step:
         If cancelled while it waits for credit, the part is left out.
         """
         try:
-            ticket = await self._letter(payload)
+            self._check_emission(payload, None)
+            ticket = await self._letter(payload, None)
         except BaseException:
             release(part)
             raise
-        site = self.station.site
-        message = self.run.message(site, payload, self.item, ticket, hold(self.tokens) + part)
-        self.run.forward(site, message, self)
-        await self.accepted()
-        await self._let_others_run()
+        message = self._message(payload, ticket)
+        message._tokens += part
+        await self._send(message, None)
 
-    def emit_message_nowait(self, payload: Any, to: str | None, headers: Any, meta: dict[str, Any] | None) -> Any:
+    def emit_message_nowait(
+        self, payload: Any, to: str | None, headers: Any, meta: dict[str, Any] | None
+    ) -> Message[Any] | None:
         """Emit one message if there is credit and room for it; ``None`` where there is not."""
-        if self.doors or not self.run.has_room(self.station.site, payload, to):
+        self._check_emission(payload, to)
+        if self.doors or self.run.paused or not self.run.has_room(self.station.site, payload, to):
             return None
-        ticket = self._letter_credit(payload)
+        ticket = self._letter_credit(payload, to)
         if ticket is None:
             return None
-        message = self.run.message(self.station.site, payload, self.item, ticket, hold(self.tokens), headers, meta)
+        message = self._message(payload, ticket, headers, meta)
         self.run.forward(self.station.site, message, self, to)
-        return message
+        return copy_message(message, message._number)
+
+    async def let_letters_go(self) -> None:
+        """Emit the messages that were held back. If cancelled, what is left of them is lost with the step."""
+        held, self.held_letters = self.held_letters or [], None
+        for message, to in held:
+            message._ticket = await self._letter(message.payload, to)
+            await self._send(message, to)
+
+    def forget_letters(self) -> None:
+        """Forget the messages that a failed attempt held back."""
+        held, self.held_letters = self.held_letters or [], []
+        for message, _ in held:
+            tokens, message._tokens = message._tokens, ()
+            release(tokens)
+
+    def _check_emission(self, payload: Any, to: str | None) -> None:
+        if self.run.stopped:
+            raise RunCancelled(f"run {self.run.id} is over: {self.station.site.key} can't emit any more")
+        if self.settled:
+            raise StreamClosed(f"the step of {self.station.site.key} is over: its context emits nothing any more")
+        if self.stale:
+            raise Restarted
+        self.run.check_accepted(self.station.site, payload, to)
+
+    def _message(
+        self, payload: Any, ticket: Ticket, headers: Any = None, meta: dict[str, Any] | None = None
+    ) -> Message[Any]:
+        return self.run.message(self.station.site, payload, self.item, ticket, hold(self.tokens), headers, meta)
+
+    async def _send(self, message: Message[Any], to: str | None) -> None:
+        if self.clock is not None:
+            self.clock.output()
+        self.run.forward(self.station.site, message, self, to)
+        await self.accepted()
+        await self.let_others_run(1)
+
+    async def _letter(self, payload: Any, to: str | None) -> Ticket:
+        """Spend credit for one message, waiting for it if need be. If cancelled, none was spent."""
+        if self.run.paused:
+            await self.wait_for_resume()
+        ticket = self._letter_credit(payload, to)
+        if ticket is None:
+            account = self._letter_account()
+            text = f"{self.station.site.key} waits for credit of its messages"
+            wait = Wait(self.run, text, None, self.run.runtime.size(payload))
+            account.wait(wait)
+            try:
+                await self.wait(wait)
+            finally:
+                account.forget(wait)
+            ticket = wait.ticket
+        inbox = self.run.only_inbox(self.station.site, payload, to)
+        while ticket is not None and inbox is not None and inbox.room() <= 0 and not self.run.stopped:
+            wait = Wait(self.run, f"{self.station.site.key} waits for room for a message", inbox)
+            inbox.watch(_Room(wait))
+            try:
+                await self.wait(wait)
+            except BaseException:
+                ticket.home()
+                raise
+        if ticket is None or self.run.stopped:
+            if ticket is not None:
+                ticket.home()
+            raise RunCancelled(f"run {self.run.id} is over: {self.station.site.key} can't emit any more")
+        return ticket
 
     def _letter_account(self) -> Account:
         if self.letters is None:
@@ -743,9 +849,9 @@ class Step:
                 self.letters_ride_on.refs += 1
         return self.letters
 
-    def _letter_credit(self, payload: Any) -> Ticket | None:
-        if self.run.stopped:
-            raise RunCancelled(f"run {self.run.id} is over: {self.station.site.key} can't emit any more")
+    def _letter_credit(self, payload: Any, to: str | None) -> Ticket | None:
+        if self.run.only_feedback(self.station.site, payload, to):
+            return FREE
         return self._letter_account().take(self.run.runtime.size(payload))
 
     async def hand_on(self, result: Any) -> None:
@@ -757,6 +863,8 @@ class Step:
             return
         if self.held is not None:
             await self.let_go()
+        if self.held_letters is not None:
+            await self.let_letters_go()
         self.commit_state()
         if result is None:
             return
@@ -765,9 +873,9 @@ class Step:
         elif self.lane is not None:
             self._return_chunk(result)
         else:
+            self.run.check_accepted(self.station.site, result, None)
             ticket, self.ticket = self.ticket, FREE
             tokens, self.tokens = self.tokens, ()
-            self.station.verified(result)
             message = self.run.message(self.station.site, result, self.item, ticket, tokens)
             self.run.forward(self.station.site, message, self)
             await self.accepted()

@@ -16,13 +16,13 @@ from .credit import FREE, Copies, Ticket
 from .errors import GraphError, HopLimitExceeded, StepError
 from .fanin import join_step
 from .inbox import Sender, settle
-from .items import Gathered, Headers, Heading, Item, Message
+from .items import Gathered, Heading, Headers, Item, Message, copy_message
 from .joining import Gathering, Pairing, Verdict
 from .lifetime import Lifetime
 from .mail import MailLane
 from .node import Takes
 from .observe import StepRetried
-from .routing import choose, unaccepted
+from .routing import choose, full, unaccepted, wanted
 from .step import Step
 
 if TYPE_CHECKING:
@@ -96,10 +96,6 @@ class Traffic(Lifetime):
         if len(edges) == 1 and not message._tokens and not site.joins and simple(edges[0]):
             self._send(edges[0], message, sender)
             return
-        text = unaccepted(edges, message.payload)
-        if text is not None:
-            settle(message)
-            raise TypeError(text)
         self._copy_out(site, edges, message, sender)
 
     def _copy_out(self, site: Site, edges: tuple[Edge, ...], message: Message[Any], sender: Sender) -> None:
@@ -179,13 +175,41 @@ class Traffic(Lifetime):
         ticket, tokens = message._ticket, message._tokens
         self.forward(station.site, self.message(station.site, result, message, ticket, tokens), sender)
 
+    def check_accepted(self, site: Site, payload: Any, to: str | None) -> None:
+        """Raise `TypeError` where no successor accepts a message, `CreditError` where it may not wait."""
+        edges = site.outs if to is None else named(site, to)
+        text = unaccepted(edges, payload)
+        if text is not None:
+            raise TypeError(text)
+        for edge in edges:
+            if edge.policy.overflow == "fail" and wanted(edge, payload):
+                mail = self.mail.get(edge.target.index)
+                inbox = mail.by_edge.get(edge.index) if mail is not None else None
+                if inbox is not None and inbox.room() <= 0:
+                    raise full(edge, self.id)
+
+    def only_feedback(self, site: Site, payload: Any, to: str | None) -> bool:
+        """Say whether a message takes feedback edges only, which never make its sender wait (rule 2.7)."""
+        edges = site.outs if to is None else named(site, to)
+        if not any(edge.policy.feedback for edge in edges):
+            return False
+        return all(edge.policy.feedback for edge in edges if wanted(edge, payload))
+
+    def only_inbox(self, site: Site, payload: Any, to: str | None) -> Any:
+        """Give the inbox that a message would wait in, where there is just one way for it."""
+        edges = site.outs if to is None else named(site, to)
+        if len(edges) != 1 or edges[0].policy.feedback or not wanted(edges[0], payload):
+            return None
+        mail = self.mail.get(edges[0].target.index)
+        return mail.by_edge.get(edges[0].index) if mail is not None else None
+
     def has_room(self, site: Site, payload: Any, to: str | None) -> bool:
         """Say whether a message can be sent without waiting."""
         edges = site.outs if to is None else named(site, to)
         for edge in edges:
             mail = self.mail.get(edge.target.index)
             inbox = mail.by_edge.get(edge.index) if mail is not None else None
-            if inbox is not None and inbox.room() <= 0:
+            if inbox is not None and inbox.room() <= 0 and not edge.policy.feedback:
                 return False
         return True
 
@@ -432,19 +456,6 @@ def last_of(tokens: Tokens, key: tuple[int, int]) -> Token | None:
         if token.key == key:
             return token
     return None
-
-
-def copy_message(message: Message[Any], number: int) -> Message[Any]:
-    """Make a copy that shares the payload and nothing else; tokens are the copier's business."""
-    twin: Message[Any] = new(Message)
-    twin.payload = message.payload
-    twin._heading = message._heading
-    twin._ticket = message._ticket
-    twin._tokens = ()
-    twin._headers = message._headers.copy() if message._headers is not None else None
-    twin._meta = copy.deepcopy(message._meta) if message._meta is not None else None
-    twin._number = number
-    return twin
 
 
 def as_step_error(error: BaseException, run_id: str, node: str) -> StepError:

@@ -5,7 +5,7 @@ warnings are about what is legal and often not meant.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from penguiflow import Flow
 from penguiflow.kinds import type_name
@@ -96,12 +96,21 @@ def _node_options(site: Site) -> str:
 
 
 def _edge_row(edge: Edge) -> tuple[str, str, str]:
-    carries = "StepError" if edge.policy.on_error else type_name(edge.source.signature.result)
-    return (f"{edge.source.key} → {edge.target.key}", carries, _edge_options(edge.policy))
+    return (f"{edge.source.key} → {edge.target.key}", _carries(edge), _edge_options(edge))
 
 
-def _edge_options(policy: EdgePolicy) -> str:
-    words = [] if policy.feedback or policy.on_error else [f"capacity {policy.capacity}"]
+def _carries(edge: Edge) -> str:
+    signature = edge.source.signature
+    if edge.policy.on_error:
+        return "StepError"
+    kind = get_args(signature.result)[:1] if signature.spreads else ()
+    return type_name(kind[0] if kind else signature.result)
+
+
+def _edge_options(edge: Edge) -> str:
+    policy = edge.policy
+    unbounded = policy.feedback or policy.on_error or edge.target.is_inline
+    words = [] if unbounded else [f"capacity {policy.capacity}"]
     words += [name for name in ("feedback", "on_error", "balance") if getattr(policy, name)]
     if policy.overflow != "wait":
         words.append(f"overflow {policy.overflow}")
@@ -124,9 +133,8 @@ def _warnings(plan: Plan, sites: Sequence[Site], edges: Sequence[Edge]) -> Itera
             yield f"{site.key} does not say what it gives: whether it fits is seen in the run only"
         if site.policy.retry is not None and signature.takes is Takes.STREAM:
             yield f"{site.key} takes a stream: it is retried only while it has taken nothing of it"
-        outs = [edge for edge in site.outs if not edge.policy.feedback]
-        if outs and all(edge.policy.when is not None for edge in outs):
-            yield f"{site.key} has conditions on all its edges: what meets none of them goes nowhere"
+        if len(site.outs) == 1 and site.outs[0].policy.when is not None:
+            yield f"{site.outs[0].name} has a condition and no edge beside it: what fails it goes nowhere"
         if site.is_inline and any(edge.policy.capacity != EdgePolicy().capacity for edge in site.ins):
             yield f"{site.key} is a plain def and works on the edge: a capacity in front of it bounds nothing"
     for edge in edges:

@@ -67,6 +67,15 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._jumping = JumpingSelector(selectors.DefaultSelector(), autojump_threshold)
         super().__init__(self._jumping)
 
+    @property
+    def autojump_threshold(self) -> float:
+        """How many real seconds nothing may happen before time jumps."""
+        return self._jumping.threshold
+
+    @autojump_threshold.setter
+    def autojump_threshold(self, seconds: float) -> None:
+        self._jumping.threshold = seconds
+
     def time(self) -> float:
         """Tell the virtual time in seconds; it begins at 0."""
         return self._jumping.now

@@ -1,7 +1,7 @@
 """Random flows of all kinds of nodes, each with its reference evaluation.
 
-`graph` is the way in; `shapes` has the words, `growing`, `pieces` and `regions` grow a description, `steps` and
-`weaving` make a flow of it, `topology` and `reference` say what it gives, `comparing` tells the difference.
+`graph` is the way in; `shapes` has the words, `growing`, `pieces` and `regions` grow a description, `steps`
+and `weaving` make a flow of it, `topology` and `reference` say what it gives, `comparing` compares.
 """
 
 from .comparing import Seen, differences

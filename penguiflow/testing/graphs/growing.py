@@ -91,7 +91,9 @@ class Grower:
         self.flows = 0
         self.tight = rng.random() < 0.8
         self.window = rng.choice([1, 1, 2, 3]) if self.tight else 128
-        self.slow = rng.choice(["never", "turns", "seconds", "both"])
+        # virtual time does not see threads, and must not overtake them
+        paces = ["never", "turns"] if "thread" in kinds else ["never", "turns", "seconds", "both"]
+        self.slow = rng.choice(paces)
 
     def chance(self, probability: float) -> bool:
         """Throw a dice."""

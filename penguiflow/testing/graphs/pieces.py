@@ -223,7 +223,8 @@ def grow_route(grower: Grower, port: Port, need: Need) -> Port:
     """Grow a router by type, with a branch for each type."""
     drops = grower.residue(3, 6) if grower.chance(0.3) else None
     router = grower.after(grower.add("route", port, drops=drops), port, dense=False)
-    inner = replace(need, depth=need.depth - 1)
+    # a stream that parts stays one stream only where both branches work chunk by chunk
+    inner = replace(need, depth=need.depth - 1, chunkwise=need.chunkwise or (need.single and port.streams))
     branches = []
     for takes in ("left", "right"):
         first = grower.add(grower.rng.choice(["async", "def"]), replace(router, takes=takes))

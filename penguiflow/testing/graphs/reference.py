@@ -392,8 +392,7 @@ class Evaluation:
 
     def pair(self, shape: Shape, filled: dict[str, Any], parent: Atom) -> int | None:
         """Compute a join's number from its slots; ``None`` where it does not run."""
-        sources = [road.source for road in self.layout.ins(shape.name)]
-        by_name = dict(zip([slot.name for slot in shape.slots], sources, strict=True))
+        by_name = {self.layout.slot_name(road): road.source for road in self.layout.ins(shape.name)}
         if not filled or any(not s.optional and by_name[s.name] not in filled for s in shape.slots):
             return None
         value = paired(shape, [filled.get(by_name[slot.name]) for slot in shape.slots])

@@ -1,8 +1,8 @@
 """Growing random flows: what fans in, loops, errors and drops.
 
 Owns the pieces that need more than one node to make sense: joins, gathers, loops, handled errors, dropping
-edges. Invariant: as in `pieces`; besides, a region that pairs or gathers asks of what grows inside that at most
-one item comes out for each that goes in.
+edges. Invariant: as in `pieces`; besides, a region that pairs or gathers asks of what grows inside that at
+most one item comes out for each that goes in.
 """
 
 from __future__ import annotations

@@ -204,6 +204,11 @@ class Layout:
         """Give the edges into a node."""
         return [road for road in self.roads if road.target == name]
 
+    def slot_name(self, road: Road) -> str:
+        """Name the parameter of a join that an edge feeds: the node before it, or the flow that holds it."""
+        source, target = self.shapes[road.source].path, self.shapes[road.target].path
+        return next(mine for mine, its in zip(source, target, strict=False) if mine != its)
+
     def exits(self) -> list[str]:
         """Name the nodes whose items reach the reader of a run."""
         return [name for name in self.shapes if not self.outs(name)]

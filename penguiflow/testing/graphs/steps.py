@@ -1,7 +1,8 @@
 """The functions of a random flow: each form of node, as a user would write it.
 
-Owns the ways in which user code waits, emits and fails. Invariant: what a function computes comes from `shapes`;
-one `Writer` keeps the record of failures of one flow. Knows nothing of edges, and of what is expected.
+Owns the ways in which user code waits, emits and fails. Invariant: what a function computes comes from
+`shapes`; one `Writer` keeps the record of failures of one flow. Knows nothing of edges, and nothing of
+what is expected.
 """
 
 from __future__ import annotations
