@@ -302,6 +302,7 @@ class StreamWriter:
 
     async def __aenter__(self) -> StreamWriter:
         """Open the stream. If cancelled, it is not opened."""
+        self._step.check_alive()
         self._leg = self._step.run.open_leg(
             self._step,
             self._stream_id,

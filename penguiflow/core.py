@@ -217,6 +217,15 @@ class RunCore(Traffic):
         if leg.explicit:
             self.ended_streams.add((leg.site.index, leg.stream_id))
 
+    def end_input(self, step: Step) -> None:
+        """End the input of a two-way run, by hand or because nobody reads it any more."""
+        if self.inputs:
+            self.inputs = 0
+            step.over()
+            self.one_less_open()
+            if self.busy == 0:
+                self.at_rest()
+
     def lane_ended(self, lane: Any) -> None:
         """Forget a lane that has ended."""
         super().lane_ended(lane)

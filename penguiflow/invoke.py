@@ -16,7 +16,7 @@ import anyio.to_thread
 from tenacity import AsyncRetrying, RetryCallState, stop_after_attempt, wait_exponential, wait_random
 
 from .context import Context
-from .errors import StreamClosed
+from .errors import FlowError, StepError, StreamClosed
 from .items import Chunk
 from .leg import new
 from .node import Gives, Takes
@@ -184,7 +184,7 @@ async def _retrying(call: Invoke, policy: Retry, step: Step) -> Any:
         stop=stop_after_attempt(policy.attempts),
         wait=wait_exponential(multiplier=policy.backoff, max=policy.max_backoff) + wait_random(0, policy.jitter),
         retry=partial(_may_retry, policy, step),
-        sleep=anyio.sleep,
+        sleep=step.pause_between_attempts,
         reraise=True,
     )
     async for attempt in retrying:
@@ -199,6 +199,8 @@ async def _retrying(call: Invoke, policy: Retry, step: Step) -> Any:
 
 def _may_retry(policy: Retry, step: Step, state: RetryCallState) -> bool:
     exc = state.outcome.exception() if state.outcome is not None else None
+    if isinstance(exc, FlowError) and not isinstance(exc, StepError):
+        return False  # the runtime said so: another attempt would be told the same
     if not isinstance(exc, Exception) or step.attempts_spent or step.taken() or step.run.stopped:
         return False
     on = policy.on

@@ -131,7 +131,9 @@ class Lifetime:
         if self.stopped or self.paused or self.busy > 0 or self.status in FINAL:
             return
         if self.open == 0:
-            self.finish("done")
+            self.close_explicit()
+            if self.open == 0 and self.busy == 0:
+                self.finish("done")
         elif self.inputs == 0 and not self._waits_for_credit() and self.close_explicit():
             self.at_rest()
         elif self.inputs == 0 and self.outbox.count() == 0:

@@ -198,13 +198,7 @@ class Session(Run):
 
     async def end_input(self) -> None:
         """End the input; what was sent is worked off. If cancelled, it has ended."""
-        core = self._core
-        if core.inputs:
-            core.inputs = 0
-            self._step.over()
-            core.one_less_open()
-            if core.busy == 0:
-                core.at_rest()
+        self._core.end_input(self._step)
 
 
 class RunScope:

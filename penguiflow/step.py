@@ -12,6 +12,8 @@ import logging
 from contextvars import Context as Variables
 from typing import TYPE_CHECKING, Any
 
+import anyio
+
 from .completion import Tokens, hold, release
 from .credit import FREE, Account, Copies, Ticket
 from .errors import CreditError, FlowError, RunCancelled, SequenceError, StepTimeout, StreamClosed, StreamIdle
@@ -360,7 +362,7 @@ class Step:
         own = self.is_own()
         if self.clock is not None:
             self.clock.stop()
-        holder = self if self.lane is None or not self.lane.has_place else self.lane
+        holder = self._holder()
         lent = holder.has_place
         holder.leave_place()
         run.waits.add(wait)
@@ -408,6 +410,19 @@ class Step:
             places.release()
         holder.has_place = True
 
+    async def pause_between_attempts(self, seconds: float) -> None:
+        """Sleep with the place lent. If cancelled, there is no further attempt."""
+        holder = self._holder()
+        lent = holder.has_place
+        holder.leave_place()
+        await anyio.sleep(seconds)
+        if lent:
+            await self._take_place_again(holder)
+
+    def _holder(self) -> Any:
+        """Give who holds the step's place: its lane, for steps on chunks in order."""
+        return self.lane if self.lane is not None and self.lane.has_place else self
+
     async def wait_for_resume(self) -> None:
         """Wait while the run is paused."""
         while self.run.paused and not self.run.stopped:
@@ -434,7 +449,9 @@ class Step:
         for wait in list(self.waits or ()):
             if wait.leg is leg:
                 wait.wake()
-        if self.lane is None and leg is self.out and self.station.generates:
+        if self.worker is None and leg is self.out:
+            self.run.end_input(self)
+        elif self.lane is None and leg is self.out and self.station.generates:
             self.interrupt(Unread())
 
     def entered(self) -> None:
@@ -473,6 +490,7 @@ class Step:
 
     def leg_for(self, stream_id: str | None, to: str | None = None) -> Leg:
         """Give the stream of an id, opened if need be."""
+        self.check_alive()
         if stream_id is None:
             return self.default_leg() if to is None else self._leg_to(to)
         if self.out is not None and self.out.stream_id == stream_id:
@@ -488,14 +506,18 @@ class Step:
             leg = self.one_way[to] = self.run.open_leg(self, None, explicit=False, to=to)
         return leg
 
-    def check_open(self, leg: Leg) -> None:
-        """Raise where nothing can be emitted to a stream."""
+    def check_alive(self) -> None:
+        """Raise where the step can't emit any more."""
         if self.run.stopped:
             raise RunCancelled(f"run {self.run.id} is over: {self.station.site.key} can't emit any more")
-        if self.stale:
-            raise Restarted
         if self.settled:
             raise StreamClosed(f"the step of {self.station.site.key} is over: its context emits nothing any more")
+        if self.stale:
+            raise Restarted
+
+    def check_open(self, leg: Leg) -> None:
+        """Raise where nothing can be emitted to a stream."""
+        self.check_alive()
         if leg.terminal is not None:
             raise StreamClosed(
                 f"stream {leg.stream_id} of node {self.station.site.key} has ended ({leg.terminal}); "
@@ -510,6 +532,7 @@ class Step:
         If cancelled, no credit was spent.
         """
         leg.flush()
+        await self.let_others_run()
         if self.run.paused:
             await self.wait_for_resume()
         await self.unstuck_leg(leg)
@@ -554,9 +577,11 @@ class Step:
                 ticket.home()
                 raise
 
-    async def let_others_run(self, spent: int) -> None:
-        """Yield once per window that was spent without a wait (rule 2.8). If cancelled, nothing is lost."""
-        self.spent += spent
+    async def let_others_run(self) -> None:
+        """Yield once per window that was spent without a wait (rule 2.8).
+
+        It comes before an emission, never behind it: if cancelled, nothing was emitted.
+        """
         if self.spent >= self.run.window:
             self.spent = 0
             self.flush()
@@ -678,9 +703,10 @@ class Step:
             if leg.stuck:
                 await self.unstuck_leg(leg)
             else:
-                await self.let_others_run(leg.next_seq - leg.turned)
+                self.spent += leg.next_seq - leg.turned
                 leg.turned = leg.next_seq
-                leg.reserve()
+                if self.spent < self.run.window:
+                    leg.reserve()
         return shown
 
     async def _hold_back(
@@ -789,12 +815,7 @@ class Step:
             release(tokens)
 
     def _check_emission(self, payload: Any, to: str | None) -> None:
-        if self.run.stopped:
-            raise RunCancelled(f"run {self.run.id} is over: {self.station.site.key} can't emit any more")
-        if self.settled:
-            raise StreamClosed(f"the step of {self.station.site.key} is over: its context emits nothing any more")
-        if self.stale:
-            raise Restarted
+        self.check_alive()
         self.run.check_accepted(self.station.site, payload, to)
 
     def _message(
@@ -806,11 +827,12 @@ class Step:
         if self.clock is not None:
             self.clock.output()
         self.run.forward(self.station.site, message, self, to)
+        self.spent += 1
         await self.accepted()
-        await self.let_others_run(1)
 
     async def _letter(self, payload: Any, to: str | None) -> Ticket:
         """Spend credit for one message, waiting for it if need be. If cancelled, none was spent."""
+        await self.let_others_run()
         if self.run.paused:
             await self.wait_for_resume()
         ticket = self._letter_credit(payload, to)
@@ -824,15 +846,17 @@ class Step:
             finally:
                 account.forget(wait)
             ticket = wait.ticket
-        inbox = self.run.only_inbox(self.station.site, payload, to)
-        while ticket is not None and inbox is not None and inbox.room() <= 0 and not self.run.stopped:
-            wait = Wait(self.run, f"{self.station.site.key} waits for room for a message", inbox)
-            inbox.watch(_Room(wait))
+        full = self.run.full_inboxes(self.station.site, payload, to)
+        while ticket is not None and full and not self.run.stopped:
+            wait = Wait(self.run, f"{self.station.site.key} waits for room for a message", full)
+            for inbox in full:
+                inbox.watch(_Room(wait))
             try:
                 await self.wait(wait)
             except BaseException:
                 ticket.home()
                 raise
+            full = self.run.full_inboxes(self.station.site, payload, to)
         if ticket is None or self.run.stopped:
             if ticket is not None:
                 ticket.home()

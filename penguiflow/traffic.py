@@ -44,13 +44,12 @@ class _MessageRoad:
         self.edge = edge
 
     def room(self) -> int:
-        """Say how many messages can wait at the node, less those at work there."""
+        """Say how many messages can wait at the node or begin to be worked on."""
+        places = self._run.runtime.stations[self.edge.target.index].places
         mail = self._run.mail.get(self.edge.target.index)
-        if mail is None:
-            return self.edge.policy.capacity
-        inbox = mail.by_edge.get(self.edge.index)
-        waiting = len(inbox.items) if inbox is not None else 0
-        return self.edge.policy.capacity - waiting - int(mail.active)
+        inbox = mail.by_edge.get(self.edge.index) if mail is not None else None
+        free = places.limit - places.taken
+        return free + (int(inbox.room()) if inbox is not None else self.edge.policy.capacity)
 
 
 class Traffic(Lifetime):
@@ -183,8 +182,7 @@ class Traffic(Lifetime):
             raise TypeError(text)
         for edge in edges:
             if edge.policy.overflow == "fail" and wanted(edge, payload):
-                mail = self.mail.get(edge.target.index)
-                inbox = mail.by_edge.get(edge.index) if mail is not None else None
+                inbox = self._inbox_of(edge)
                 if inbox is not None and inbox.room() <= 0:
                     raise full(edge, self.id)
 
@@ -195,20 +193,29 @@ class Traffic(Lifetime):
             return False
         return all(edge.policy.feedback for edge in edges if wanted(edge, payload))
 
-    def only_inbox(self, site: Site, payload: Any, to: str | None) -> Any:
-        """Give the inbox that a message would wait in, where there is just one way for it."""
+    def full_inboxes(self, site: Site, payload: Any, to: str | None) -> list[Any]:
+        """Give the inboxes of which one must get room before a message can go.
+
+        None where there are several ways: then those with room are served first (rule 4.1).
+        """
         edges = site.outs if to is None else named(site, to)
-        if len(edges) != 1 or edges[0].policy.feedback or not wanted(edges[0], payload):
-            return None
-        mail = self.mail.get(edges[0].target.index)
-        return mail.by_edge.get(edges[0].index) if mail is not None else None
+        balanced = all(edge.group is not None and edge.group is edges[0].group for edge in edges)
+        if len(edges) != 1 and not (balanced and edges and edges[0].group.kind == "balance"):  # type: ignore[union-attr]
+            return []
+        ways = [self._inbox_of(edge) for edge in edges if not edge.policy.feedback and wanted(edge, payload)]
+        if any(inbox is None or inbox.room() > 0 for inbox in ways):
+            return []
+        return ways
+
+    def _inbox_of(self, edge: Edge) -> Any:
+        mail = self.mail.get(edge.target.index)
+        return mail.by_edge.get(edge.index) if mail is not None else None
 
     def has_room(self, site: Site, payload: Any, to: str | None) -> bool:
         """Say whether a message can be sent without waiting."""
         edges = site.outs if to is None else named(site, to)
         for edge in edges:
-            mail = self.mail.get(edge.target.index)
-            inbox = mail.by_edge.get(edge.index) if mail is not None else None
+            inbox = self._inbox_of(edge)
             if inbox is not None and inbox.room() <= 0 and not edge.policy.feedback:
                 return False
         return True

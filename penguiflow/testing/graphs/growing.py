@@ -166,7 +166,7 @@ class Grower:
             blind = shape.form in ("fold", "stream", "take")
             divisor, residue = (1, 0) if blind else self.residue(1, 4)
             # beyond a window a step on one chunk can't be tried again (rule 1.5)
-            after = min(rng.randint(0, 2), self.window) if shape.form in ("yield", "emit_chunk") else 0
+            after = min(rng.randint(0, 2), self.window - 1) if shape.form in ("yield", "emit_chunk") else 0
             fault = Fault(divisor, residue, after=after, times=times)
             return replace(shape, fault=fault, attempts=times + 1 + rng.randint(0, 1))
         return shape

@@ -1,0 +1,108 @@
+"""The rows: what is measured, against what, and what it must reach (design section 11).
+
+Owns floors and aims. Invariant: a row with a floor also has an aim; a row without one only informs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from . import calls, cancel, chains, imports, latency, memory, streams
+from .measure import Better, Measured, Scale
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table.
+
+    Args:
+        name: what ``--only`` takes.
+        what: what is measured.
+        against: what it is compared with, in the same run.
+        measure: does it.
+        better: whether a ``higher`` or a ``lower`` figure is better.
+        floor: what it must reach; ``None`` for rows that only inform.
+        aim: what it should.
+        unit: ``×`` for ratios, else that of an amount.
+    """
+
+    name: str
+    what: str
+    against: str
+    measure: Callable[[Scale], Measured]
+    better: Better
+    floor: float | None = None
+    aim: float | None = None
+    unit: str = "×"
+
+
+QUEUES = "bare asyncio.Queue(64)s"
+WAKE_UPS = "5 bare wake-ups"
+STREAM_MEMORY = "memory of an open, idle stream through 4 nodes"
+
+ROWS: tuple[Row, ...] = (
+    Row("async-hops", "chunks through 4 async nodes", QUEUES, chains.async_hops, "higher", 2.0, 3.0),
+    Row("def-hops", "chunks through 4 def nodes", QUEUES, chains.def_hops, "higher", 3.0, 5.0),
+    Row(
+        "latency", "one paced chunk through 4 nodes, asyncio", WAKE_UPS, latency.on_asyncio, "lower", 1.5, 1.0
+    ),
+    Row("latency-uvloop", "the same on uvloop", WAKE_UPS, latency.on_uvloop, "lower", 2.0, 1.0),
+    Row(
+        "call",
+        "runtime.call through 4 nodes",
+        "LangGraph ainvoke",
+        calls.against_langgraph,
+        "higher",
+        30.0,
+        60.0,
+    ),
+    Row(
+        "streams",
+        "many streams at once",
+        f"one through {QUEUES}",
+        streams.against_one_stream,
+        "higher",
+        1.0,
+        1.5,
+    ),
+    Row("memory", STREAM_MEMORY, "", memory.traced, "lower", 12.0, 8.0, "KiB"),
+    Row("memory-rss", "the same, as resident memory", "", memory.resident, "lower", 12.0, 8.0, "KiB"),
+    Row(
+        "cancel",
+        "cancel to quiet, suspended steps",
+        "as many bare tasks",
+        cancel.all_at_once,
+        "lower",
+        12.0,
+        4.0,
+    ),
+    Row("import", "import penguiflow", "its foundations", imports.against_foundation, "lower", 1.5, 1.2),
+    Row("emitted-hops", "4 async nodes, ctx.emit_chunk", QUEUES, chains.async_hops_emitted, "higher"),
+    Row("message-hops", "4 async nodes, messages", QUEUES, chains.message_hops, "higher"),
+    Row("fan-out", "one stream to 10 async nodes", f"{QUEUES}, 10 wide", chains.fan_out_hops, "higher"),
+    Row(
+        "one-hop",
+        "chunks through 1 async node",
+        "LangGraph custom stream",
+        chains.one_hop_langgraph,
+        "higher",
+    ),
+    Row("latency-paused", "latency, chunks 1 ms apart", WAKE_UPS, latency.after_a_pause, "lower"),
+    Row(
+        "streams-interleaved",
+        "many slow streams in turns",
+        f"as many on {QUEUES}",
+        streams.interleaved,
+        "higher",
+    ),
+    Row(
+        "memory-reader",
+        "idle stream and its waiting reader",
+        "",
+        memory.traced_with_reader,
+        "lower",
+        unit="KiB",
+    ),
+    Row("cancel-in-a-row", "cancel to quiet, run by run", "as many bare tasks", cancel.one_by_one, "lower"),
+)

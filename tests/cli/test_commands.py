@@ -1,0 +1,100 @@
+"""The other commands, and what wrong command lines get: one line on standard error and exit status 2."""
+
+import os
+import re
+import xml.etree.ElementTree
+from pathlib import Path
+
+import pytest
+
+from penguiflow.cli import main
+
+from .conftest import Command
+
+BROKEN = """
+from penguiflow import Flow, node
+
+@node
+async def a(text: str) -> int: ...
+
+@node
+async def b(text: str) -> str: ...
+
+flow = Flow("broken", a >> b)
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["run", "nowhere:flow", "x"], "there is no module 'nowhere' in this folder or on the path"),
+        (["run", "no.where:flow", "x"], "there is no module 'no.where' in this folder or on the path"),
+        (["draw", "nowhere.py:flow"], "there is no file 'nowhere.py'"),
+        (["check", "flows"], "'flows' does not say module:flow, such as my_module:flow or my_file.py:flow"),
+        (["check", "failing:flow"], "module 'failing' can't be loaded: ZeroDivisionError: division by zero"),
+        (["check", "lacking:flow"], "module 'lacking' can't be loaded: ModuleNotFoundError: "),
+        (["check", "flows:text"], "flows:text is of type str, and not a Flow; it has the flows both, "),
+        (["check", "flows:flaw"], "module 'flows' has no 'flaw'; it has the flows both, "),
+        (["run", "flows:flow"], "flow 'hello' needs an input: a text, or - for standard input"),
+        (["demo", "nowhere"], "there is no folder 'nowhere'"),
+        (["demo", "flows.py"], "'flows.py' is a file; the demo reads a folder"),
+        (["demo", "."], "there is no text or Markdown file in '.'"),
+    ],
+)
+def test_what_is_not_there_is_one_line_and_status_2(
+    command: Command, folder: Path, arguments: list[str], line: str
+) -> None:
+    (folder / "failing.py").write_text("1 / 0")
+    (folder / "lacking.py").write_text("import nothing_of_that_name")
+    done = command(*arguments)
+    assert (done.stdout, done.returncode) == ("", 2)
+    assert done.stderr.startswith(f"penguiflow: {line}")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_flow_that_can_not_be_built_is_status_1(command: Command, folder: Path) -> None:
+    (folder / "broken.py").write_text(BROKEN)
+    done = command("check", "broken:flow")
+    assert (done.stdout, done.returncode) == ("", 1)
+    assert done.stderr.startswith("penguiflow: GraphError: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_an_unreadable_folder_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Asks `os.access`, because a test may run as a user who may read everything."""
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert main(["demo", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == (
+        f"penguiflow: the folder {str(tmp_path)!r} can't be read: permission denied\n"
+    )
+
+
+@pytest.mark.parametrize("arguments", [[], ["fly"], ["draw", "flows:flow", "--format", "png"]])
+def test_wrong_usage_is_status_2(command: Command, arguments: list[str]) -> None:
+    done = command(*arguments)
+    assert done.returncode == 2
+    assert "usage: penguiflow" in done.stderr
+
+
+def test_draw_gives_all_three_forms(command: Command) -> None:
+    assert "words" in command("draw", "flows:flow").stdout
+    assert command("draw", "flows:flow", "--format", "dot").stdout.startswith("digraph")
+    picture = xml.etree.ElementTree.fromstring(command("draw", "flows:flow", "--format", "svg").stdout)
+    assert picture.tag.endswith("svg")
+
+
+def test_check_prints_nodes_edges_and_types(command: Command) -> None:
+    done = command("check", "flows:flow")
+    assert (done.stderr, done.returncode) == ("", 0)
+    assert done.stdout.startswith("flow 'hello': 2 nodes, 1 edge; it builds\n")
+    rows = [re.split(r"\s{2,}", line) for line in done.stdout.splitlines()]
+    assert ["words", "str", "stream of str", "entry", "concurrency 16"] in rows
+    assert ["loud", "str", "str", "exit, inline"] in rows
+    assert ["words → loud", "str", "capacity 64"] in rows
+    assert done.stdout.endswith("\nno warnings\n")
+
+
+def test_check_warns_of_what_is_often_not_meant(command: Command) -> None:
+    assert "warning: many→slow drops data when it is full" in command("check", "flows:dropping").stdout

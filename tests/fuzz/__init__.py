@@ -1,0 +1,1 @@
+"""Fuzzers: random flows of all kinds of nodes against their reference evaluation."""

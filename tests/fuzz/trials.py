@@ -1,0 +1,365 @@
+"""One trial of one seed: a random flow, three runs at once, and what is wrong with what came.
+
+Owns the four kinds of trials (values, failures, cancels, retries). Invariant: a trial ends, and with the
+conservation check; whatever it tells is wrong in every order of events. Does not know how
+trials are collected.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import anyio
+import anyio.lowlevel
+
+from penguiflow import DeadlineExceeded, Run, RunCancelled, Runtime, StepError, StreamClosed
+from penguiflow.testing import KINDS, InjectedError, RandomGraph, Seen, differences, imbalances, random_graph
+
+Kind = Literal["values", "failures", "cancels", "retries"]
+TRIALS: tuple[Kind, ...] = ("values", "failures", "cancels", "retries")
+RUNS = 3
+LIMIT = 600.0  # virtual seconds; where every task waits, time jumps there at once
+
+
+class LeftEarly(Exception):
+    """What a trial raises inside the scope of a run, to leave it."""
+
+
+def graph_of(kind: Kind, seed: int) -> RandomGraph:
+    """Grow the flow of a trial."""
+    kinds = set(KINDS)
+    if kind in ("values", "cancels") and seed % 5 in (1, 2):
+        kinds |= {"drop", "merge"}
+    if seed % 10 in (3, 4):
+        kinds.add("thread")
+    faults: Any = kind if kind in ("failures", "retries") else None
+    return random_graph(seed, kinds, faults=faults)
+
+
+def uses_threads(graph: RandomGraph) -> bool:
+    """Say whether virtual time has to wait for threads."""
+    return any(shape.form == "thread" for shape in graph.layout.shapes.values())
+
+
+def loses(graph: RandomGraph) -> bool:
+    """Say whether edges of a flow drop."""
+    return any(road.overflow.startswith("drop") for road in graph.layout.roads)
+
+
+@dataclass
+class Trial:
+    """The runs of one flow, and what is wrong with them."""
+
+    graph: RandomGraph
+    rng: random.Random
+    runtime: Runtime
+    wrong: list[str] = field(default_factory=list)
+    runs: list[Run] = field(default_factory=list)
+
+    def blame(self, number: int, what: list[str]) -> None:
+        """Keep what is wrong with a run."""
+        self.wrong += [f"run {number}: {text}" for text in what]
+
+    async def linger(self, rng: random.Random) -> None:
+        """Wait a little, or not. If cancelled, nothing was taken."""
+        for _ in range(rng.choice([0, 0, 0, 1, 2])):
+            await anyio.lowlevel.checkpoint()
+        if rng.random() < 0.1 and not uses_threads(self.graph):
+            await anyio.sleep(rng.choice([0.001, 0.02, 0.2]))
+
+    async def read(self, run: Run, seen: Seen, rng: random.Random, most: int | None = None) -> None:
+        """Read a run into what is seen of it, up to so many items. If cancelled, what was read is seen."""
+        items: AsyncIterator[Any] = aiter(run.events() if seen.events else run)
+        while most is None or seen.count < most:
+            try:
+                item = await anext(items)
+            except StopAsyncIteration:
+                return
+            seen.add(item)
+            await self.linger(rng)
+
+    def seen(self, rng: random.Random) -> Seen:
+        """Begin to see a run, with or without its events."""
+        return Seen(events=rng.random() < 0.5)
+
+
+# -- values and retries
+
+
+async def whole_run(trial: Trial, number: int) -> None:
+    """Read one run to its end and compare."""
+    graph = trial.graph
+    rng = random.Random(f"{graph.seed}/reader/{number}")
+    payload = graph.payload(number)
+    seen = trial.seen(rng)
+    if graph.layout.streamed and rng.random() < 0.5:
+        async with trial.runtime.session() as run:
+            trial.runs.append(run)
+            await read_fed(trial, run, payload, seen, rng)
+    else:
+        async with trial.runtime.run(graph.fed(payload)) as run:
+            trial.runs.append(run)
+            await trial.read(run, seen, rng)
+    mode: Any = "subsequence" if loses(graph) and any(r.statistics().dropped for r in trial.runs) else "whole"
+    trial.blame(number, differences(graph.expected(payload), seen, mode))
+
+
+async def read_fed(trial: Trial, run: Run, payloads: list[Any], seen: Seen, rng: random.Random) -> None:
+    """Read a two-way run while another task feeds it. If cancelled, what was read is seen."""
+    error: Exception | None = None
+
+    async def feed() -> None:
+        try:
+            for payload in payloads:
+                await run.send(payload)
+            await run.end_input()
+        except (StreamClosed, RunCancelled):
+            return  # the flow has left its input, or is over: the reader will know
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(feed)
+        try:
+            await trial.read(run, seen, rng)
+        except Exception as raised:
+            error = raised
+            group.cancel_scope.cancel()
+    if error is not None:
+        raise error
+
+
+def drops_reported(trial: Trial) -> list[str]:
+    """Compare the drops that runs report with those that edges count (rule 2.9)."""
+    reported = Counter(drop.edge for run in trial.runs for drop in run.statistics().drops)
+    shapes = trial.graph.layout.shapes
+    dropping = {
+        f"{shapes[road.source].key}→{shapes[road.target].key}"
+        for road in trial.graph.layout.roads
+        if road.overflow != "wait"
+    }
+    edges = {f"{e.source}→{e.target}": e.dropped for e in trial.runtime.statistics().edges}
+    counted = {name: dropped for name, dropped in edges.items() if dropped and name in dropping}
+    return (
+        [] if dict(reported) == counted else [f"drops: edges count {counted}, runs report {dict(reported)}"]
+    )
+
+
+# -- failures
+
+
+async def failing_run(trial: Trial, number: int) -> None:
+    """Read one run of a flow whose nodes fail; exactly one StepError comes out, behind a beginning."""
+    graph = trial.graph
+    rng = random.Random(f"{graph.seed}/reader/{number}")
+    payload = graph.payload(number)
+    expected = graph.expected(payload)
+    seen = trial.seen(rng)
+    error: Exception | None = None
+    async with trial.runtime.run(graph.fed(payload)) as run:
+        try:
+            await trial.read(run, seen, rng)
+        except Exception as raised:
+            error = raised
+    trial.blame(number, differences(expected, seen, "prefix" if expected.trips else "whole"))
+    trial.blame(number, wrong_error(error, expected.trips))
+
+
+def wrong_error(error: Exception | None, trips: set[str]) -> list[str]:
+    """Tell what is wrong with the error that came out of a run whose nodes fail."""
+    if error is None:
+        return [f"no error came out, though {sorted(trips)} fail"] if trips else []
+    if type(error) is not StepError:
+        return [f"{type(error).__name__} came out: {error!r}, caused by {error.__cause__!r}"]
+    found = (
+        [] if error.node in trips else [f"{error.node} failed, expected one of {sorted(trips)}: {error!r}"]
+    )
+    if not isinstance(error.__cause__, InjectedError):
+        found.append(f"the cause of {error!r} is {error.__cause__!r}")
+    return found
+
+
+# -- cancels
+
+
+async def cut_run(trial: Trial, number: int) -> None:
+    """Cut one run off, in one of many ways; what came is a beginning, and the others do not notice."""
+    graph = trial.graph
+    rng = random.Random(f"{graph.seed}/cut/{number}")
+    if number == graph.seed % RUNS:
+        await whole_run(trial, number)
+        return
+    how = rng.choice(CUTS)
+    payload = graph.payload(number)
+    seen = trial.seen(rng)
+    await how(trial, payload, seen, rng)
+    mode: Any = "subsequence" if loses(graph) else "prefix"
+    trial.blame(
+        number, [f"{how.__name__}: {text}" for text in differences(graph.expected(payload), seen, mode)]
+    )
+
+
+async def a_while(rng: random.Random, graph: RandomGraph) -> None:
+    """Wait for some turns of the loop, or for some time. If cancelled, nothing was taken."""
+    if rng.random() < 0.6 or uses_threads(graph):
+        for _ in range(rng.randint(0, 40)):
+            await anyio.lowlevel.checkpoint()
+    else:
+        await anyio.sleep(rng.choice([0.0005, 0.005, 0.05, 0.3]))
+
+
+async def by_cancel(trial: Trial, payload: Any, seen: Seen, rng: random.Random) -> None:
+    """Cancel the run from another task; a read begun after that gives nothing."""
+    async with trial.runtime.run(trial.graph.fed(payload)) as run, anyio.create_task_group() as group:
+        trial.runs.append(run)
+        cancelled = False
+
+        async def cancel() -> None:
+            nonlocal cancelled
+            await a_while(rng, trial.graph)
+            await run.cancel("fuzz")
+            cancelled = True
+
+        group.start_soon(cancel)
+        items = aiter(run.events() if seen.events else run)
+        while True:
+            late = cancelled
+            try:
+                item = await anext(items)
+            except (StopAsyncIteration, RunCancelled):
+                break
+            if late and run.status == "cancelled":
+                trial.wrong.append(f"by_cancel: {item!r} came after the run was cancelled (rule 3.8)")
+            seen.add(item)
+            await trial.linger(rng)
+
+
+async def by_break(trial: Trial, payload: Any, seen: Seen, rng: random.Random) -> None:
+    """Leave the scope of the run after a few items."""
+    async with trial.runtime.run(trial.graph.fed(payload)) as run:
+        trial.runs.append(run)
+        await trial.read(run, seen, rng, most=rng.randint(0, 4))
+        await a_while(rng, trial.graph)
+
+
+async def by_error(trial: Trial, payload: Any, seen: Seen, rng: random.Random) -> None:
+    """Leave the scope of the run by an exception of the reader's own."""
+    try:
+        async with trial.runtime.run(trial.graph.fed(payload)) as run:
+            trial.runs.append(run)
+            await trial.read(run, seen, rng, most=rng.randint(0, 4))
+            raise LeftEarly
+    except LeftEarly:
+        return
+
+
+async def by_scope(trial: Trial, payload: Any, seen: Seen, rng: random.Random) -> None:
+    """Cancel the reader."""
+    with anyio.CancelScope() as scope:
+        async with anyio.create_task_group() as group:
+
+            async def cancel() -> None:
+                await a_while(rng, trial.graph)
+                scope.cancel()
+
+            group.start_soon(cancel)
+            async with trial.runtime.run(trial.graph.fed(payload)) as run:
+                trial.runs.append(run)
+                await trial.read(run, seen, rng)
+
+
+async def by_deadline(trial: Trial, payload: Any, seen: Seen, rng: random.Random) -> None:
+    """Give the run too little time."""
+    deadline = rng.choice([0.0001, 0.002, 0.02, 0.2])
+    try:
+        async with trial.runtime.run(trial.graph.fed(payload), deadline=deadline) as run:
+            trial.runs.append(run)
+            await trial.read(run, seen, rng)
+    except DeadlineExceeded:
+        return
+
+
+async def by_neglect(trial: Trial, payload: Any, seen: Seen, rng: random.Random) -> None:
+    """Start the run, never read it, and cancel it."""
+    run = await trial.runtime.start(trial.graph.fed(payload))
+    trial.runs.append(run)
+    await a_while(rng, trial.graph)
+    await run.cancel()
+    await run.cancel("twice")
+
+
+async def by_halves(trial: Trial, payload: Any, seen: Seen, rng: random.Random) -> None:
+    """Feed a two-way run by halves, and leave it."""
+    if not trial.graph.layout.streamed:
+        await by_break(trial, payload, seen, rng)
+        return
+    async with trial.runtime.session() as run:
+        trial.runs.append(run)
+        with anyio.move_on_after(0.5), suppress(StreamClosed):
+            for x in payload[: rng.randint(0, len(payload))]:
+                await run.send(x)
+        with anyio.move_on_after(0.5):
+            await trial.read(run, seen, rng, most=rng.randint(0, 3))
+
+
+Cut = Callable[[Trial, Any, Seen, random.Random], Awaitable[None]]
+CUTS: tuple[Any, ...] = (
+    by_cancel,
+    by_cancel,
+    by_break,
+    by_error,
+    by_scope,
+    by_deadline,
+    by_neglect,
+    by_halves,
+)
+
+
+# -- one trial
+
+RUNNERS: dict[Kind, Callable[[Trial, int], Awaitable[None]]] = {
+    "values": whole_run,
+    "retries": whole_run,
+    "failures": failing_run,
+    "cancels": cut_run,
+}
+
+
+async def attempt(kind: Kind, graph: RandomGraph, numbers: Sequence[int] = range(RUNS)) -> list[str]:
+    """Run the runs of one trial and tell what is wrong. If cancelled, so are they."""
+    trial: Trial | None = None
+    try:
+        with anyio.fail_after(LIMIT):
+            async with graph.flow().open(**graph.options) as runtime:
+                trial = Trial(graph, random.Random(graph.seed), runtime)
+                await run_all(kind, trial, numbers)
+            trial.wrong += [f"closed: {text}" for text in imbalances(runtime.statistics())]
+    except TimeoutError:
+        found = ["hangs: everything waits"]
+        if trial is not None:
+            found += [repr(run.statistics()) for run in trial.runs] + [repr(trial.runtime.statistics())]
+        return found
+    return trial.wrong
+
+
+async def run_all(kind: Kind, trial: Trial, numbers: Sequence[int]) -> None:
+    """Run the runs of a trial at once, and check that nothing is lost. If cancelled, so are they."""
+    runner = RUNNERS[kind]
+    async with anyio.create_task_group() as group:
+        for number in numbers:
+            group.start_soon(guarded, trial, runner, number)
+    trial.wrong += imbalances(trial.runtime.statistics())
+    if kind == "values":
+        trial.wrong += drops_reported(trial)
+
+
+async def guarded(trial: Trial, runner: Callable[[Trial, int], Awaitable[None]], number: int) -> None:
+    """Run one run; whatever it raises is wrong. If cancelled, so is the run."""
+    try:
+        await runner(trial, number)
+    except Exception as error:
+        cause = f", caused by {error.__cause__!r}" if error.__cause__ else ""
+        trial.blame(number, [f"{type(error).__name__} came out: {error!r}{cause}"])

@@ -1,0 +1,1 @@
+"""The comparison in the README, made by a command: `python -m tests.peers` (needs the network; minutes)."""
