@@ -15,17 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from .inbox import settle
 from .items import Chunk
-from .lane import PassingLane
+from .lane import HOLE, PassingLane, let_go
 from .step import Restarted, Step, absorb, chunk_step
 
 if TYPE_CHECKING:
     from .core import RunCore
     from .pool import Worker
     from .station import Station
-
-HOLE = object()
-"""The payload of an envelope whose chunk was filtered out of a batch."""
-
 
 class BatchLane(PassingLane):
     """What lanes share that take a batch and work it off in order."""
@@ -178,12 +174,13 @@ class WalkingLane(BatchLane):
         if over or self.stale or self.ended or self.run.stopped:
             let_go(left)
             return
-        let_go(left[1:])
         if isinstance(exc, self.run.pool.parking.cancelled):
             self.run.pool.parking.calm(self.task)
         error = self.station.failed(self.run, exc, left[0])
-        self.run.catch(self.station.site, error, left[0])
+        if self.run.catch(self.station.site, error, left[0], left[0]._ticket, left[0]._tokens):
+            del left[0]
         self.broken(error)
+        let_go(left)
 
     def restart(self, road: Any, attempt: int) -> None:
         """Drop what is left of lower attempts, and begin a higher one behind."""
@@ -298,10 +295,3 @@ class ParallelLane(PassingLane):
             self.run.busy -= 1
             self.wake()
             self.finish_if_over()
-
-
-def let_go(chunks: list[Chunk[Any]]) -> None:
-    """Settle chunks that go nowhere."""
-    for chunk in chunks:
-        if chunk.payload is not HOLE:
-            settle(chunk)

@@ -214,13 +214,12 @@ class Context(ContextMarker):
         pending = iter(enumerate(items))
 
         async def work() -> None:
-            for index, item in pending:
-                try:
+            try:
+                for index, item in pending:
                     results[index] = await function(item)
-                except Exception as exc:
-                    errors.append(exc)
-                    group.cancel_scope.cancel()
-                    return
+            except Exception as exc:
+                errors.append(exc)
+                group.cancel_scope.cancel()
 
         async with anyio.create_task_group() as group:
             for _ in range(limit):

@@ -171,10 +171,22 @@ class JoinLane(PassingLane):
 
     def finish_if_over(self) -> None:
         """End when all pairings are over; an unhandled error does not wait for them."""
-        if self.failing is not None and not self.ended and not self.scheduled:
+        if self.failing is not None and not self.ended:
+            self._forget_undecided()
+        if self.failing is not None and not self.scheduled and not self.queue:
             self.die("error", self.error)
         else:
             super().finish_if_over()
+
+    def _forget_undecided(self) -> None:
+        """Drop the pairings that the failed stream leaves undecided: silence is no answer to an error."""
+        decided = 0
+        while decided < len(self.queue) and self.queue[decided].verdict is not None:
+            decided += 1
+        queue = list(self.queue)
+        self.queue = deque(queue[:decided])
+        for pairing in queue[decided:]:
+            self.run.drop_pairing(pairing)
 
     def restart(self, road: Any, attempt: int) -> None:
         """Drop the pairings of lower attempts, and begin a higher one behind."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .inbox import Meter, Sender, settle
 from .items import Chunk
-from .lane import PassingLane
+from .lane import HOLE, PassingLane, let_go
 
 if TYPE_CHECKING:
     from .completion import Tokens
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from .leg import Leg
     from .station import Station
 
-HOLE = object()
-"""The payload of an envelope whose chunk was filtered out of a batch."""
+Failure = tuple[Exception, Chunk[Any]]
 
 
 class InlineRoad:
@@ -104,44 +103,42 @@ class InlineLane(PassingLane):
     def pass_through(self, batch: list[Chunk[Any]]) -> None:
         """Run the node over a batch, in the context variables of this lane."""
         if self.dead:
-            for chunk in batch:
-                settle(chunk)
+            let_go(batch)
             return
         self.station.steps += len(batch)
-        failure = self.context().run(self._apply, batch)
-        if batch:
-            self.out.push(batch)
-        if failure is not None and not self.dead:
-            exc, chunk = failure
-            error = self.station.failed(self.run, exc, chunk)
-            self.run.catch(self.station.site, error, chunk)
-            self.die("error", error)
-            self.run.raise_if_unheard(self.out, error)
+        done, failure = self.context().run(self._apply, batch)
+        if done:
+            self.out.push(done)
+        if failure is not None:
+            self._broke(failure, batch[batch.index(failure[1]) :])
 
-    def _apply(self, batch: list[Chunk[Any]]) -> tuple[BaseException, Chunk[Any]] | None:
-        """Replace payloads by results; a failure cuts the batch off before its chunk."""
+    def _apply(self, batch: list[Chunk[Any]]) -> tuple[list[Chunk[Any]], Failure | None]:
+        """Replace payloads by results, up to the first chunk that fails."""
         function = self.station.inline
-        filtered = False
-        for chunk in batch:
+        holes = False
+        for index, chunk in enumerate(batch):
             try:
                 result = function(chunk)
             except Exception as exc:
-                index = batch.index(chunk)
-                for unbegun in batch[index + 1 :]:
-                    settle(unbegun)
-                del batch[index:]
-                failure = (exc, chunk)
-                break
+                return compact(batch[:index]), (exc, chunk)
             if result is not None:
                 chunk.payload = result
             else:
                 settle(chunk)
                 chunk.payload = HOLE
-                filtered = True
-        else:
-            failure = None
-        if filtered:
-            batch[:] = [chunk for chunk in batch if chunk.payload is not HOLE]
-        return failure
+                holes = True
+        return compact(batch) if holes else batch, None
+
+    def _broke(self, failure: Failure, left: list[Chunk[Any]]) -> None:
+        exc, chunk = failure
+        if not self.dead:
+            error = self.station.failed(self.run, exc, chunk)
+            if self.run.catch(self.station.site, error, chunk, chunk._ticket, chunk._tokens):
+                left = left[1:]
+            self.broken(error)
+        let_go(left)
 
 
+def compact(batch: list[Chunk[Any]]) -> list[Chunk[Any]]:
+    """Leave the holes out."""
+    return [chunk for chunk in batch if chunk.payload is not HOLE]

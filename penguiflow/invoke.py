@@ -7,6 +7,7 @@ closed, before the next one begins. Retries are tenacity's.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -69,10 +70,24 @@ async def _give_value_at_once(station: Station, step: Step) -> Any:
 
 
 async def _in_thread(station: Station, limiter: list[anyio.CapacityLimiter], step: Step) -> Any:
+    """Run the function in a thread; a cancelled step waits for it, for the cleanup timeout at most."""
     if not limiter:
         limiter.append(anyio.CapacityLimiter(station.places.limit))
     call = partial(station.function, **_arguments(station, step))
-    return await anyio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=limiter[0])
+    over = threading.Event()
+
+    def run() -> Any:
+        try:
+            return call()
+        finally:
+            over.set()
+
+    try:
+        return await anyio.to_thread.run_sync(run, abandon_on_cancel=True, limiter=limiter[0])
+    except step.run.pool.parking.cancelled:
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(over.wait, step.run.cleanup_timeout)
+        raise
 
 
 async def _give_stream(station: Station, step: Step) -> None:
@@ -150,10 +165,7 @@ async def _attempt(call: Invoke, step: Step) -> Any:
     with parking.scope() as step.inner:
         try:
             result = await call(step)
-        except parking.cancelled:
-            if step.reason is None or isinstance(step.reason, Stopped):
-                raise
-        except Exception:
+        except BaseException:
             if step.reason is None or isinstance(step.reason, Stopped):
                 raise
         finally:

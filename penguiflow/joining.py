@@ -39,7 +39,7 @@ class Pairing:
         decided: called once, when all slots are filled or silent.
     """
 
-    __slots__ = ("decided", "held", "missing", "optional", "slots", "tokens", "verdict")
+    __slots__ = ("closed", "decided", "held", "missing", "optional", "slots", "tokens", "verdict")
 
     def __init__(
         self, site: int, optional: tuple[bool, ...], held: Tokens, decided: Callable[[Pairing], None]
@@ -49,6 +49,7 @@ class Pairing:
         self.held = held
         self.decided = decided
         self.missing = len(optional)
+        self.closed = False
         self.verdict: Verdict | None = None
         self.tokens: Tokens = tuple(Token(self, (site, slot), slot) for slot in range(len(optional)))
 
@@ -89,10 +90,11 @@ class Pairing:
         return [state for state in self.slots if not isinstance(state, SlotState)]
 
     def close(self) -> list[Any]:
-        """End without a decision; gives what had come."""
+        """End for good; gives what had come."""
         arrived = self.arrived()
-        if self.verdict is None:
-            self.verdict = Verdict.SILENT
+        self.slots = [SlotState.SILENT] * len(self.slots)
+        self.verdict = Verdict.SILENT
+        self.closed = True
         return arrived
 
 

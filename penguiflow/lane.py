@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from .completion import Tokens, hold, reaching, release
 from .credit import Ticket
-from .inbox import OverflowInbox
-from .items import Terminal
+from .inbox import OverflowInbox, settle
+from .items import Chunk, Terminal
 
 if TYPE_CHECKING:
     from .pool import Worker
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from .graph import Edge
     from .leg import Leg
     from .station import Station
+
+HOLE = object()
+"""The payload of an envelope whose chunk was filtered out of a batch."""
 
 SEVERITY: dict[Terminal, int] = {"done": 0, "cancelled": 1, "expired": 2, "error": 3}
 
@@ -117,7 +120,8 @@ class Lane:
         """Say whether something may still be written to the lane."""
         if self.writers:
             return True
-        return self.explicit and self.seen < self.run.stream_edges(self.station.site)
+        edges = self.run.stream_edges(self.station.site) if self.key[2] is None else 1
+        return self.explicit and self.seen < edges
 
     def finish_if_over(self) -> None:
         """End when everything that was written has been worked off."""
@@ -139,9 +143,9 @@ class Lane:
             return
         self.ended = self.dead = True
         self.run.lane_ended(self)
+        self.end_output(terminal, error)  # first: an error must be known where silence would decide otherwise
         for inbox in self.inboxes:
             inbox.purge()
-        self.end_output(terminal, error)
         tokens, self.tokens = self.tokens, ()
         release(tokens)
         for inbox in self.inboxes:
@@ -285,7 +289,7 @@ class PassingLane(Lane):
         except BaseException as exc:
             if not (self.run.stopped or self.ended or step.stale):
                 error = self.station.failed(self.run, exc, step.item, step.attempt)
-                self.run.catch_message(self.station.site, error, step)
+                step.give_away(error)
                 self.broken(error)
         finally:
             step.over()
@@ -294,3 +298,10 @@ class PassingLane(Lane):
         """End with an error, in band."""
         self.die("error", error)
         self.run.raise_if_unheard(self.out, error)
+
+
+def let_go(chunks: list[Chunk[Any]]) -> None:
+    """Settle chunks that go nowhere."""
+    for chunk in chunks:
+        if chunk.payload is not HOLE:
+            settle(chunk)

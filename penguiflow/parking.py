@@ -5,7 +5,7 @@ Invariant: a wake-up is never lost, also when it comes before the wait; waking t
 
 On asyncio a wait is a bare future (anyio's event is two to four times dearer) and an interruption is a native
 ``task.cancel()``, which is delivered once, so that a step's cleanup may wait. On trio a wait is the raw trap and
-an interruption a cancel scope, whose cleanup waits where it shields itself, as everywhere in trio. The tasks
+an interruption a cancel scope, with a second one inside that shields the cleanup. The tasks
 belong to the loop, not to the caller: no scope of the runtime is ever open in a user's task (rule 3.9).
 """
 
@@ -17,8 +17,8 @@ import heapq
 import itertools
 import math
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Generator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Protocol
 
 import anyio
@@ -62,6 +62,9 @@ class Parking(Protocol):
 
     def scope(self) -> AbstractContextManager[Any]:
         """Open what can be interrupted."""
+
+    def resuming(self, value: Any, scopes: tuple[Any, ...]) -> None:
+        """Look at what a task is resumed with, before it is."""
 
     def turn(self) -> Awaitable[None]:
         """Let everybody else run once."""
@@ -113,6 +116,9 @@ class AsyncioParking:
         """Open nothing: a task is interrupted as it is."""
         return _NO_SCOPE
 
+    def resuming(self, value: Any, scopes: tuple[Any, ...]) -> None:
+        """Do nothing: an interruption is told once anyway."""
+
     async def turn(self) -> None:
         """Let everybody else run once."""
         await asyncio.sleep(0)
@@ -147,6 +153,32 @@ class TrioWaiter:
             _trio().lowlevel.reschedule(task)
 
 
+class TrioScope:
+    """What can be interrupted, on trio.
+
+    trio cancels by level: every wait in a cancelled scope is cut off. Under the scope that is cancelled lies one
+    that is shielded as soon as the cancellation has been told, for as long as a cleanup may take.
+    """
+
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(self, outer: Any, inner: Any) -> None:
+        self._outer = outer
+        self._inner = inner
+
+    def cancel(self) -> None:
+        """Interrupt what is inside; a second time, its cleanup as well."""
+        if self._outer.cancel_called:
+            self._inner.cancel()
+        self._outer.cancel()
+
+    def let_clean_up(self, deadline: float) -> None:
+        """Shield what is inside until a deadline."""
+        if self._outer.cancel_called and not self._inner.shield:
+            self._inner.shield = True
+            self._inner.deadline = deadline
+
+
 class _TrioTimer:
     __slots__ = ("call",)
 
@@ -160,8 +192,9 @@ class _TrioTimer:
 class TrioParking:
     """trio, also under its virtual clock."""
 
-    def __init__(self) -> None:
+    def __init__(self, cleanup_timeout: float) -> None:
         trio = _trio()
+        self._cleanup_timeout = cleanup_timeout
         self.cancelled: type[BaseException] = trio.Cancelled
         self._lowlevel = trio.lowlevel
         self._timers: list[tuple[float, int, _TrioTimer]] = []
@@ -213,10 +246,18 @@ class TrioParking:
     def calm(self, task: Any) -> None:
         """Forget nothing: a scope ends with its interruption."""
 
-    def scope(self) -> AbstractContextManager[Any]:
-        """Open what can be interrupted."""
-        scope: AbstractContextManager[Any] = _trio().CancelScope()
-        return scope
+    @contextmanager
+    def scope(self) -> Iterator[TrioScope]:
+        """Open what can be interrupted, and then shielded, so that its cleanup may wait."""
+        with _trio().CancelScope() as outer, _trio().CancelScope() as inner:
+            yield TrioScope(outer, inner)
+
+    def resuming(self, value: Any, scopes: tuple[Any, ...]) -> None:
+        """Let the cleanup of an interrupted step wait: it is told once, and then shielded for a while."""
+        if isinstance(getattr(value, "error", None), self.cancelled):
+            for scope in scopes:
+                if scope is not None:
+                    scope.let_clean_up(self.now() + self._cleanup_timeout)
 
     async def turn(self) -> None:
         """Let everybody else run once."""
@@ -238,11 +279,15 @@ def _trio() -> Any:
     return sys.modules["trio"]
 
 
-def current_parking() -> Parking:
-    """Give the parking of the loop that runs now."""
+def current_parking(cleanup_timeout: float) -> Parking:
+    """Give the parking of the loop that runs now.
+
+    Args:
+        cleanup_timeout: how many seconds the cleanup of an interrupted step may wait.
+    """
     if issubclass(anyio.get_cancelled_exc_class(), asyncio.CancelledError):
         return AsyncioParking()
-    return TrioParking()
+    return TrioParking(cleanup_timeout)
 
 
 FOREVER = math.inf

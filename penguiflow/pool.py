@@ -169,10 +169,18 @@ class Worker:
             try:
                 value = yield trap
                 resume = coroutine.send
+                if self.step is not None or self.lane is not None:
+                    pool.parking.resuming(value, self._scopes())
             except BaseException as exc:
                 value = exc  # type: ignore[assignment]
                 resume = coroutine.throw  # type: ignore[assignment]
             pool.awake += 1
+
+    def _scopes(self) -> tuple[Any, ...]:
+        """Give what can be interrupted now."""
+        if self.step is not None:
+            return (self.step.scope, self.step.inner)
+        return (getattr(self.lane, "scope", None),)
 
     def _suspending(self, run: JobRun) -> None:
         """Hand on what is done, and see that others go on."""

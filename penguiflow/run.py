@@ -43,6 +43,8 @@ class Run:
     def __init__(self, core: RunCore) -> None:
         self._core = core
         self._result: Any = _UNREAD
+        self._reading: AsyncIterator[Any] | None = None
+        self._parts: dict[Any, Any] = {}
 
     @property
     def id(self) -> str:
@@ -89,7 +91,7 @@ class Run:
             RunCancelled: the run was cancelled.
             DeadlineExceeded: it took too long.
 
-        If cancelled, what was read so far is lost; the run goes on.
+        If cancelled, nothing is lost: ask again. The run goes on.
         """
         if self._result is _UNREAD:
             try:
@@ -101,8 +103,10 @@ class Run:
         return self._result
 
     async def _collect(self) -> Any:
-        parts: dict[Any, Any] = {}
-        async for item in self.events():
+        if self._reading is None:
+            self._reading = self.events()
+        parts = self._parts
+        async for item in self._reading:
             if isinstance(item, Message):
                 parts[item] = item.payload
             elif isinstance(item, Chunk):
@@ -116,7 +120,7 @@ class Run:
     async def text(self) -> str:
         """Read the run to its end and give all that it gave as one text.
 
-        If cancelled, what was read so far is lost; the run goes on.
+        If cancelled, nothing is lost: ask again. The run goes on.
         """
         return _as_text(await self.result())
 

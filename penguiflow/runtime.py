@@ -86,7 +86,7 @@ class Runtime:
 
     def _start(self) -> None:
         self._state = "open"
-        self.pool = self._given_pool or Pool(current_parking())
+        self.pool = self._given_pool or Pool(current_parking(self.cleanup_timeout))
         self.parking = self.pool.parking
         self.stations = [Station(site) for site in self.plan.sites]
         for station in self.stations:

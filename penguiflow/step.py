@@ -336,7 +336,7 @@ class Step:
         if isinstance(exc, StreamClosed) and any(leg.dead for leg in self.legs):
             return  # nobody wants to know any more what it had to say (rule 2.10)
         error = self.station.failed(run, exc, self.item if self.lane is not None else None, self.attempt)
-        caught = run.catch_message(self.station.site, error, self)
+        caught = self.give_away(error)
         heard = False
         if isinstance(error, CreditError) and not caught:
             run.fail(error)  # whoever reads is too slow by definition: the error does not queue behind it
@@ -346,6 +346,13 @@ class Step:
                 leg.end("error", error)
         if not caught and not heard:
             run.fail(error)
+
+    def give_away(self, error: BaseException) -> bool:
+        """Let an error edge take the error, on what the input rides on; ``False`` where there is none."""
+        caught = self.run.catch(self.station.site, error, self.item, self.ticket, self.tokens)
+        if caught:
+            self.ticket, self.tokens = FREE, ()
+        return caught
 
     # -- waiting
 
@@ -512,8 +519,10 @@ class Step:
             raise RunCancelled(f"run {self.run.id} is over: {self.station.site.key} can't emit any more")
         if self.settled:
             raise StreamClosed(f"the step of {self.station.site.key} is over: its context emits nothing any more")
-        if self.stale:
+        if self.stale and self.is_own():
             raise Restarted
+        if self.stale:
+            raise StreamClosed(f"this attempt at {self.station.site.key} is over: its input has begun again")
 
     def check_open(self, leg: Leg) -> None:
         """Raise where nothing can be emitted to a stream."""

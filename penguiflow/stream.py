@@ -236,7 +236,7 @@ class Stream(StreamMarker[T]):
             if step is not None and lane.run.paused:
                 await step.wait_for_resume()
             if self.stale:
-                raise Restarted
+                await self._begin_again(step)
             chunk = lane.next_item()
             if chunk is not None:
                 self.taken += 1
@@ -245,6 +245,12 @@ class Stream(StreamMarker[T]):
                 self._raise_error()
                 return None
             await self._wait(lane, step)
+
+    async def _begin_again(self, step: Step | None) -> None:
+        """Give up this attempt; a task that the step has started waits until the step cancels it."""
+        if step is None or step.is_own():
+            raise Restarted
+        await anyio.sleep_forever()
 
     async def _wait(self, lane: StreamLane, step: Step | None) -> None:
         node = lane.station.site.key

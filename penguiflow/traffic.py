@@ -116,6 +116,9 @@ class Traffic(Lifetime):
 
     def _send(self, edge: Edge, message: Message[Any], sender: Sender) -> None:
         """Send one message along one edge."""
+        if self.stopped:
+            settle(message)
+            return
         if edge.policy.feedback:
             self.hops += 1
             if self.hops > self.runtime.hop_limit:
@@ -164,9 +167,9 @@ class Traffic(Lifetime):
             result = self.variables.copy().run(station.inline, message)
         except Exception as exc:
             error = station.failed(self, exc, message)  # type: ignore[arg-type]
-            if self.catch(station.site, error, message):
-                return
-            self.fail(error)
+            if not self.catch(station.site, error, message, message._ticket, message._tokens):
+                self.fail(error)
+                settle(message)
             return
         if result is None:
             settle(message)
@@ -226,31 +229,24 @@ class Traffic(Lifetime):
 
     # -- errors
 
-    def catch(self, site: Site, error: BaseException, item: Item[Any]) -> bool:
-        """Send an error along the error edges of a node, on the ticket of what failed; else settle that."""
-        if not site.error_outs or self.stopped:
-            settle(item)
+    def catch(
+        self, site: Site, error: BaseException, parent: Item[Any], ticket: Ticket, tokens: Tokens
+    ) -> bool:
+        """Send an error along the error edges of a node, on what the failed input rode on.
+
+        ``False`` where nobody takes it; ticket and tokens are still the caller's then.
+        """
+        if self.stopped:
+            return False
+        caught = as_step_error(error, self.id, site.key)
+        edges = tuple(edge for edge in site.error_outs if edge.accepts is None or edge.accepts(caught))
+        if not edges:
             return False
         self.handled.append(error)
-        caught = as_step_error(error, self.id, site.key)
-        message = self.message(site, caught, item, item._ticket, item._tokens)
-        item._ticket, item._tokens = FREE, ()
-        self._copy_out_errors(site, message)
+        self._copy_out_errors(edges, self.message(site, caught, parent, ticket, tokens))
         return True
 
-    def catch_message(self, site: Site, error: BaseException, step: Step) -> bool:
-        """Send an error along the error edges of a node, on the ticket of the step's input."""
-        if not site.error_outs or self.stopped:
-            return False
-        self.handled.append(error)
-        caught = as_step_error(error, self.id, site.key)
-        ticket, step.ticket = step.ticket, FREE
-        tokens, step.tokens = step.tokens, ()
-        self._copy_out_errors(site, self.message(site, caught, step.item, ticket, tokens))
-        return True
-
-    def _copy_out_errors(self, site: Site, message: Message[Any]) -> None:
-        edges = site.error_outs
+    def _copy_out_errors(self, edges: tuple[Edge, ...], message: Message[Any]) -> None:
         tokens = message._tokens
         if len(edges) > 1:
             message._ticket = Copies(message._ticket, len(edges))
@@ -319,8 +315,14 @@ class Traffic(Lifetime):
         if token is None:
             self._misfit(station, item, "does not descend from an item that all its branches share")
             return
-        filled = token.place.fill(slot, item)  # type: ignore[attr-defined]
-        if not filled:
+        pairing: Pairing = token.place  # type: ignore[assignment]
+        if pairing.closed:
+            if isinstance(item, Item):
+                settle(item)
+            else:
+                item.refuse()
+            return
+        if not pairing.fill(slot, item):
             name = station.signature.slots[slot].name
             self._misfit(station, item, f"has got a second item in its slot {name!r} (rule 4.2)")
             return

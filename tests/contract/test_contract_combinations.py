@@ -1,4 +1,4 @@
-"""The contract where its parts meet: joins with streams, spreads, errors, retries, sessions, pauses and drops."""
+"""The contract where its parts meet: joins, streams, spreads, errors, retries, sessions, pauses and drops."""
 
 from collections.abc import AsyncIterator
 
@@ -247,22 +247,6 @@ async def test_a_retried_part_is_gathered_once() -> None:
     assert await Flow("f", parts >> shaky >> gather).call(6) == list(range(6))
 
 
-async def test_a_retried_spread_is_gathered_once() -> None:
-    """A step that fails while it is spread leaves no parts of its failed attempt in the gather."""
-
-    @node(retry=AGAIN)
-    async def spread(n: int, ctx: Context) -> Spread[int]:
-        def items():
-            for i in range(n):
-                if ctx.attempt == 1 and i == 2:
-                    raise ValueError("once")
-                yield i
-
-        return Spread(items())
-
-    assert await Flow("f", spread >> left >> gather).call(4) == [0, 1, 2, 3]
-
-
 async def test_streams_of_parts_are_gathered_behind_their_folds() -> None:
     """Each part becomes a stream, each stream one message, and these one list in the parts' order."""
 
@@ -418,7 +402,7 @@ async def test_events_of_every_attempt_have_one_end() -> None:
 # pauses -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("turns", [0, 3, 7, 12, 20, 33])
+@pytest.mark.parametrize("turns", [0, 1, 2, 4, 7, 12, 20])
 async def test_a_pause_at_any_time_loses_nothing(turns: int, quiet, in_flight, at_rest) -> None:
     """Wherever a pause hits a flow with joins, spreads and folds, the result after resuming is the same."""
 
@@ -428,12 +412,12 @@ async def test_a_pause_at_any_time_loses_nothing(turns: int, quiet, in_flight, a
 
     flow = Flow("f", parts >> count >> [left, right] >> pair >> total >> gather)
     async with flow.open(window=2) as runtime:
-        run = await runtime.start(6)
+        run = await runtime.start(12)
         for _ in range(turns):
             await anyio.sleep(0)
         await run.control("pause")
         await quiet()
         assert run.status == "paused"
         await run.control("resume")
-        assert await run.result() == [2 * sum(range(i)) for i in range(6)]
+        assert await run.result() == [2 * sum(range(i)) for i in range(12)]
         assert in_flight(runtime) == at_rest
