@@ -116,6 +116,7 @@ class RunCore(Traffic):
     def _connect(self, leg: Leg, edges: tuple[Edge, ...]) -> None:
         """Open the lanes behind a leg."""
         self.legs[leg.site.index, leg.stream_id] = leg
+        self.names_streams = self.names_streams or leg.explicit
         if self.runtime.observers:
             self.notify(leg.opened())
         pairings = self.pair_stream(leg.site, leg.tokens) if leg.site.joins else ()
@@ -196,17 +197,35 @@ class RunCore(Traffic):
         return sum(1 for edge in site.ins if not edge.policy.feedback and not edge.policy.on_error)
 
     def close_explicit(self) -> bool:
-        """End the streams that were named by hand: nothing in the run can write to them any more (rule 1.3)."""
-        open_by_hand = [leg for leg in self.legs.values() if leg.explicit and not self._is_lane_output(leg)]
-        for leg in open_by_hand:
+        """End the streams that were named by hand and that nothing in the run can write to any more (rule 1.3).
+
+        That is so when nothing of the run is alive at their node or before it. ``False`` where none was ended.
+        """
+        if not self.names_streams:
+            return False
+        live = self._live_sites()
+        legs = [leg for leg in self.legs.values() if leg.explicit and not self._is_lane_output(leg)]
+        over = [leg for leg in legs if not live & {leg.site.index, *self.runtime.before(leg.site)}]
+        for leg in over:
             leg.end("done")
-        if open_by_hand:
-            return True
-        lingering = [lane for lane in self.lanes.values() if lane.explicit and not lane.writers and not lane.ended]
-        for lane in lingering:
+        merges = [lane for lane in self.lanes.values() if lane.explicit and not lane.writers and not lane.ended]
+        left = [lane for lane in merges if not live & self.runtime.before(lane.station.site)]
+        for lane in left:
             lane.explicit = False
             lane.finish_if_over()
-        return bool(lingering)
+        return bool(over or left)
+
+    def _live_sites(self) -> set[int]:
+        """Give the nodes where something of the run waits, works, or may come from."""
+        live = {engagement.station.site.index for engagement in self.engaged}
+        live.update(index for index, mail in self.mail.items() if mail.occupied)
+        live.update(lane.station.site.index for lane in self.lanes.values())
+        step = self.first_step
+        if step is not None and not step.settled:
+            live.add(step.station.site.index)
+        if self.inputs:
+            live.add(0)
+        return live
 
     def _is_lane_output(self, leg: Leg) -> bool:
         return any(isinstance(owner, PassingLane) for owner in leg.owners)

@@ -85,6 +85,7 @@ class Lifetime:
         self.hops = 0
         self.inputs = 0
         self._numbers = 0
+        self.names_streams = False
         self.ended_streams: set[tuple[int, str]] = set()
         self.lane_accounts: dict[Any, Account] = {}
         self._timers: list[Any] = []
@@ -134,16 +135,10 @@ class Lifetime:
             self.close_explicit()
             if self.open == 0 and self.busy == 0:
                 self.finish("done")
-        elif self.inputs == 0 and not self._waits_for_credit() and self.close_explicit():
+        elif self.close_explicit():
             self.at_rest()
         elif self.inputs == 0 and self.outbox.count() == 0:
-            if not self.close_explicit():
-                self.fail(CreditError(self._why_stuck()))
-            else:
-                self.at_rest()
-
-    def _waits_for_credit(self) -> bool:
-        return any(wait.counted and not wait.woken and not wait.for_input for wait in self.waits)
+            self.fail(CreditError(self._why_stuck()))
 
     def close_explicit(self) -> bool:
         """End the streams that were named by hand: nothing in the run can write to them any more (rule 1.3)."""

@@ -47,12 +47,16 @@ class JobRun(Protocol):
     stopped: bool
     paused: bool
     busy: int
+    names_streams: bool
 
     def hold_back(self, job: Job) -> None:
         """Keep a job until the run is resumed."""
 
     def at_rest(self) -> None:
         """See whether the run is over, or stuck."""
+
+    def close_explicit(self) -> bool:
+        """End the streams that nothing can write to any more."""
 
     def maybe_ended(self) -> None:
         """See whether the last step of a run that is over has ended."""
@@ -144,6 +148,8 @@ class Worker:
         pool = self.pool
         if run.stopped:
             run.maybe_ended()
+        elif run.names_streams and run.busy > 0:
+            run.close_explicit()
         elif run.busy == 0:
             run.at_rest()
         pool.worked += 1

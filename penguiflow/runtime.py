@@ -21,7 +21,7 @@ from .control import as_control
 from .core import RunCore
 from .credit import FREE, Account, SizedAccount
 from .errors import DeadlineExceeded, RunRejected
-from .graph import Edge
+from .graph import Edge, Site
 from .inbox import Meter, new_inbox
 from .invoke import build
 from .items import Control, Headers
@@ -66,6 +66,7 @@ class Runtime:
         self._runs: dict[Any, RunCore] = {}
         self._waiting: deque[Any] = deque()
         self._enders: list[Any] = []
+        self._before: dict[int, frozenset[int]] = {}
         self._children: dict[Any, Runtime] = {}
         self._counts = dict.fromkeys(("started", "done", "failed", "cancelled", "expired"), 0)
         self._ids = random.Random(_ids.getrandbits(128))
@@ -422,6 +423,13 @@ class Runtime:
         """Make the inbox of an edge."""
         return new_inbox(edge, self.meters[edge.index], lane, writer, payload_size_bytes)
 
+    def before(self, site: Site) -> frozenset[int]:
+        """Give the nodes that a node can be reached from, by index."""
+        known = self._before.get(site.index)
+        if known is None:
+            known = self._before[site.index] = frozenset(_before(site))
+        return known
+
     # -- statistics
 
     def streams(self) -> tuple[StreamStatistics, ...]:
@@ -449,6 +457,17 @@ class Runtime:
 
     def __repr__(self) -> str:
         return f"<runtime of flow {self.flow.name}, {self._state}, {len(self._runs)} runs>"
+
+
+def _before(site: Site) -> set[int]:
+    found: set[int] = set()
+    ahead = [edge.source for edge in site.ins]
+    while ahead:
+        source = ahead.pop()
+        if source.index not in found:
+            found.add(source.index)
+            ahead += [edge.source for edge in source.ins]
+    return found
 
 
 def facade(core: RunCore) -> Run:

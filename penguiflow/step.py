@@ -935,7 +935,7 @@ class Step:
 
     def taken(self) -> bool:
         """Say whether the step has taken anything of its input stream."""
-        return self.stream is not None and self.stream.taken > 0
+        return any(lane.stream.taken > 0 for lane in self.reads)
 
     def __repr__(self) -> str:
         return f"<step {self.station.site.key} of run {self.run.id}, attempt {self.attempt}>"

@@ -254,7 +254,7 @@ class Stream(StreamMarker[T]):
 
     async def _wait(self, lane: StreamLane, step: Step | None) -> None:
         node = lane.station.site.key
-        wait = Wait(lane.run, f"{node} waits for input of stream {lane.stream_id}", for_input=True)
+        wait = Wait(lane.run, f"{node} waits for input of stream {lane.stream_id}")
         previous, lane.reader = lane.reader, wait
         if previous is not None:
             previous.wake()

@@ -25,19 +25,17 @@ class Wait:
         reason: what for, in words, for whoever asks why the run does not go on.
         leg: the stream, or the step, whose room or credit is waited for.
         size_bytes: how large the item is that waits for credit.
-        for_input: whether the wait is for input, which nobody can bring by reading.
     """
 
-    __slots__ = ("counted", "for_input", "future", "leg", "reason", "run", "size_bytes", "ticket", "woken")
+    __slots__ = ("counted", "future", "leg", "reason", "run", "size_bytes", "ticket", "woken")
 
     def __init__(
-        self, run: RunCore, reason: str, leg: Any = None, size_bytes: int = 0, *, for_input: bool = False
+        self, run: RunCore, reason: str, leg: Any = None, size_bytes: int = 0
     ) -> None:
         self.run = run
         self.reason = reason
         self.leg = leg
         self.size_bytes = size_bytes
-        self.for_input = for_input
         self.future = run.pool.parking.waiter()
         self.woken = False
         self.counted = False

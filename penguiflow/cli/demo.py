@@ -11,7 +11,7 @@ from penguiflow.cli.errors import CommandError
 from penguiflow.cli.lookup import load_file, shipped
 from penguiflow.cli.running import show
 
-QUESTION = "What happens when the reader of a stream goes away?"
+QUESTION = "What happens to a stream whose reader has gone?"
 
 
 def demo(folder: Path | None, question: str, *, json: bool = False) -> None:
@@ -21,6 +21,8 @@ def demo(folder: Path | None, question: str, *, json: bool = False) -> None:
     _check(folder)
     if not any(example.documents_in(folder)):
         raise CommandError(f"there is no text or Markdown file in {str(folder)!r}")
+    if not json:
+        print(f"{folder}: {question}\n", flush=True)
     show(example.flow, example.Question(folder, question), json=json)
 
 

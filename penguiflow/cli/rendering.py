@@ -15,6 +15,9 @@ Event = Message[Any] | Chunk[Any] | StreamOpened | StreamEnded | StreamRestarted
 Place = tuple[str, tuple[str, ...], str]
 """A run, the path of a node, and a stream (empty for messages)."""
 
+WIDTH = 80
+"""How much text of a stream is held back, in characters, while others are shown beside it."""
+
 
 def as_json(event: Event) -> str:
     """Give one item as one line of JSON, and nothing for what is no item."""
@@ -92,6 +95,9 @@ class Readable:
         place, stream = _place(chunk), self._stream(chunk)
         if len(self._streams) > 1 and self._half_line != place:
             *lines, stream.held = (stream.held + text).split("\n")
+            if len(stream.held) > WIDTH and " " in stream.held:
+                line, _, stream.held = stream.held.rpartition(" ")
+                lines.append(line)
             return "".join(self._line(chunk, line) for line in lines)
         text, stream.held = stream.held + text, ""
         if not text:

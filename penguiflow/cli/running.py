@@ -11,6 +11,7 @@ from typing import Any
 import anyio
 
 from penguiflow import Flow, FlowError, Run, Runtime, RuntimeStatistics, StreamEnded
+from penguiflow.cli.errors import one_line
 from penguiflow.cli.inputs import NOTHING
 from penguiflow.cli.rendering import Readable, as_json
 from penguiflow.cli.terminal import Output, Progress
@@ -71,7 +72,8 @@ class _Show:
                     self._progress.clear() if self._progress else None
                     await self._output.write(text)
                 if isinstance(event, StreamEnded) and event.terminal == "error":
-                    self._notes.append(f"a stream of node {event.node} ended with an error: {event.error}")
+                    reason = one_line(event.error) if event.error is not None else "no reason given"
+                    self._notes.append(f"a stream of node {event.node} ended with an error: {reason}")
         except (FlowError, OSError) as error:
             self._fail(error, others)
         statistics = run.statistics()

@@ -15,7 +15,8 @@ import functools
 import inspect
 import math
 import typing
-from collections.abc import AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
+from contextlib import aclosing
 from dataclasses import fields
 from typing import Any, TypeVar
 
@@ -79,7 +80,7 @@ def failing(target: Target, *, at: int = 1, error: BaseException | None = None) 
         at: which call or item, counted from 1.
         error: what is raised; a RuntimeError where not given.
     """
-    return _wrapped(target, Fault("fail", at, error))
+    return typing.cast(Target, _wrapped(target, Fault("fail", at, error)))
 
 
 def stalling(target: Target, *, at: int = 1, seconds: float = math.inf) -> Target:
@@ -90,7 +91,7 @@ def stalling(target: Target, *, at: int = 1, seconds: float = math.inf) -> Targe
         at: which call or item, counted from 1.
         seconds: how long.
     """
-    return _wrapped(target, Fault("stall", at, seconds=seconds))
+    return typing.cast(Target, _wrapped(target, Fault("stall", at, seconds=seconds)))
 
 
 def dropping(target: Target, *, at: int = 1) -> Target:
@@ -100,7 +101,7 @@ def dropping(target: Target, *, at: int = 1) -> Target:
         target: a node, a node function or an async iterable.
         at: which call or item, counted from 1.
     """
-    return _wrapped(target, Fault("drop", at))
+    return typing.cast(Target, _wrapped(target, Fault("drop", at)))
 
 
 def duplicating(target: Target, *, at: int = 1) -> Target:
@@ -110,7 +111,7 @@ def duplicating(target: Target, *, at: int = 1) -> Target:
         target: a node, a node function or an async iterable.
         at: which call or item, counted from 1.
     """
-    return _wrapped(target, Fault("duplicate", at))
+    return typing.cast(Target, _wrapped(target, Fault("duplicate", at)))
 
 
 def cancelling(target: Target, *, at: int = 1) -> Target:
@@ -180,26 +181,27 @@ def _wrapped(target: Any, fault: Fault) -> Any:
     raise TypeError(f"neither a node, a function nor an async iterable: {target!r}")
 
 
-async def _items(items: AsyncIterable[Any], fault: Fault) -> AsyncIterator[Any]:
+async def _items(items: AsyncIterable[Any], fault: Fault) -> AsyncGenerator[Any, None]:
     """Pass items on, with the fault at its place. If cancelled, the item at hand is lost."""
-    async for item in items:
-        if not fault.due():
-            yield item
-            continue
-        await fault.happen()
-        for _ in range(fault.copies()):
-            yield item
+    try:
+        async for item in items:
+            if not fault.due():
+                yield item
+                continue
+            await fault.happen()
+            for _ in range(fault.copies()):
+                yield item
+    finally:
+        if isinstance(items, AsyncGenerator):
+            await items.aclose()
 
 
 def _generator(function: Callable[..., Any], fault: Fault) -> Callable[..., Any]:
     @functools.wraps(function)
     async def step(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-        inner = function(*args, **kwargs)
-        try:
-            async for item in _items(inner, fault):
+        async with aclosing(_items(function(*args, **kwargs), fault)) as items:
+            async for item in items:
                 yield item
-        finally:
-            await inner.aclose()
 
     return _hinted(step, function, fault)
 

@@ -1,5 +1,6 @@
 """The other commands, and what wrong command lines get: one line on standard error and exit status 2."""
 
+import json
 import os
 import re
 import xml.etree.ElementTree
@@ -98,3 +99,42 @@ def test_check_prints_nodes_edges_and_types(command: Command) -> None:
 
 def test_check_warns_of_what_is_often_not_meant(command: Command) -> None:
     assert "warning: many→slow drops data when it is full" in command("check", "flows:dropping").stdout
+
+
+def test_the_demo_answers_about_a_folder(command: Command, folder: Path) -> None:
+    (folder / "notes.md").write_text("# Notes\n\nCredit comes up from the reader. Items go down.\n")
+    done = command("demo", ".", "Where does credit come from?")
+    assert (done.stderr, done.returncode) == ("", 0)
+    assert done.stdout == (
+        ".: Where does credit come from?\n\n"
+        "No model was asked; the files say:\n\n"
+        "- Credit comes up from the reader. [1]\n\n"
+        "[1] notes.md, line 3\n"
+    )
+
+
+def test_the_demo_streams_token_by_token(command: Command, folder: Path) -> None:
+    """Each word of the answer is a numbered chunk of one stream."""
+    (folder / "notes.md").write_text("Credit comes up from the reader.\n")
+    items = [json.loads(line) for line in command("demo", ".", "credit", "--json").stdout.splitlines()]
+    assert [item["seq"] for item in items] == list(range(len(items)))
+    assert [item["payload"] for item in items[1:8]] == [
+        "- ",
+        "Credit ",
+        "comes ",
+        "up ",
+        "from ",
+        "the ",
+        "reader. ",
+    ]
+
+
+def test_long_runs_of_side_by_side_streams_stay_apart(command: Command) -> None:
+    """Lines of two streams that come at once carry names, and share no line."""
+    lines = command("run", "flows:both", "One two").stdout.splitlines()
+    assert {line.partition("] ")[0] for line in lines} == {"[upper", "[lower"}
+    text = {
+        name: "".join(line.partition("] ")[2] for line in lines if name in line)
+        for name in ("upper", "lower")
+    }
+    assert text == {"upper": "ONE TWO ", "lower": "one two "}

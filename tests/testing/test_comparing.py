@@ -22,7 +22,7 @@ def chunk(seq: int, payload: Any, attempt: int = 1) -> Chunk[Any]:
 
 def message(payload: Any) -> Message[Any]:
     made: Message[Any] = object.__new__(Message)
-    made._heading, made.id, made.payload = heading(), "m", payload
+    made._heading, made.payload = heading(), payload
     return made
 
 

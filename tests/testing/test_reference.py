@@ -235,7 +235,7 @@ def test_steps_share_a_stream_by_its_id() -> None:
         Shape("s", "spread", parts=3, fixed=True), Shape("e", "shared", parts=2), roads="input>s s>e"
     )
     assert evaluate(flow, 1) == Expected(
-        {}, {"e": [stream((1,), (15,), stream_id="e#1"), stream((8, 15), stream_id="e#0")]}
+        {}, {"e": [stream((1,), stream_id="e#1"), stream((8, 15), stream_id="e#0")]}
     )
 
 

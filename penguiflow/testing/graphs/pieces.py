@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from .growing import MOST, Grower, Need, Port
 from .shapes import Form
@@ -263,7 +264,8 @@ def grow_group(grower: Grower, port: Port, need: Need) -> Port:
     root = grower.funnel(port)
     if root.ends == ("input",):
         root = grower.after(grower.add("async", root), root)
-    how = grower.rng.choice(["partition", "balance"])
+    hows: list[Literal["partition", "balance"]] = ["partition", "balance"]
+    how = grower.rng.choice(hows)
     names = [grower.add("async", root, sound=True, factor=3, term=1) for _ in range(3)]
     grower.roads = [
         replace(road, group=how, capacity=None, capacity_bytes=None) if road.target in names else road

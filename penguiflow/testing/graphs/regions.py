@@ -22,7 +22,7 @@ def grow_branch(grower: Grower, root: Port, need: Need, kind: str, most: int) ->
     port = grow(grower, root, need, grower.rng.randint(0, most))
     if kind == "item" or (port.messages and port.streams):
         port = as_messages(grower, port, need)
-    if len(port.ends) > 1 or port.ends == root.ends:
+    if len(port.ends) != 1 or port.ends == root.ends:
         port = grow_map(grower, port, need)
     return port.ends[0], port
 

@@ -8,6 +8,7 @@ what is expected.
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
@@ -71,6 +72,7 @@ class Writer:
 
     def __init__(self) -> None:
         self.failed: Counter[tuple[str, int]] = Counter()
+        self.opened = itertools.count()
 
     # -- what a step does besides computing
 
@@ -221,7 +223,7 @@ class Writer:
                         await self.pause(shape, value)
                         await only.send(value)
                 return
-            first, second = (f"{shape.name}-{ctx.message.id}-{index}" for index in range(2))
+            first, second = (f"{shape.name}-{next(self.opened)}" for _ in range(2))
             async with ctx.open_stream(first) as one, ctx.open_stream(second) as two:
                 for value in parts(shape, x):
                     await self.pause(shape, value)
