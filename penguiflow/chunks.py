@@ -16,12 +16,17 @@ from typing import TYPE_CHECKING, Any
 from .inbox import settle
 from .items import Chunk
 from .lane import HOLE, PassingLane, let_go
+from .pool import Switch
 from .step import Restarted, Step, absorb, chunk_step
 
 if TYPE_CHECKING:
     from .core import RunCore
     from .pool import Worker
     from .station import Station
+
+EMPTY: list[Chunk[Any]] = []
+"""The batch of a lane that has none; never written to."""
+
 
 class BatchLane(PassingLane):
     """What lanes share that take a batch and work it off in order."""
@@ -30,7 +35,7 @@ class BatchLane(PassingLane):
 
     def __init__(self, run: RunCore, station: Station, stream_id: str, explicit: bool) -> None:
         super().__init__(run, station, stream_id, explicit)
-        self.batch: list[Chunk[Any]] = []
+        self.batch: list[Chunk[Any]] = EMPTY
         self.cursor: Any = None
         self.inbox: Any = None
 
@@ -61,10 +66,6 @@ class BatchLane(PassingLane):
             if rest:
                 self.inbox.put_back(rest)
 
-    def pause(self) -> None:
-        """Stop behind the chunk in progress."""
-        self.put_back()
-
     def note_unstarted(self) -> None:
         """Tell the inbox what is not begun, because others can look now; give way to those who wait for a place."""
         if self.station.places.waiting:
@@ -75,56 +76,75 @@ class BatchLane(PassingLane):
     def leave(self) -> None:
         """End a turn: give the place back, and come again if there is more."""
         run = self.run
+        inbox = self.inbox
         self.cursor = None
-        self.batch = []
-        self.leave_place()
-        self.inbox.unstarted = 0
-        if not self.dead:
-            self.inbox.freed()
+        self.batch = EMPTY
+        if self.has_place:
+            self.has_place = False
+            self.station.places.release()
+        inbox.unstarted = 0
+        if (inbox.door or inbox.watchers) and not self.dead:
+            inbox.freed()
         self.scheduled = False
         run.busy -= 1
-        self.wake()
-        self.finish_if_over()
+        if inbox.items or len(self.inboxes) > 1:
+            self.wake()
+        if self.writers == 0 or self.failing is not None:
+            self.finish_if_over()
 
 
 class WalkingLane(BatchLane):
-    """A stream at an ordered node without policy or context."""
+    """A stream at an ordered node without policy or context.
 
-    __slots__ = ("begun", "holes", "interrupted", "scope", "stale", "task")
+    A batch walks on: the worker that has run one node over it runs the next one, as long as nobody else has a
+    claim on that. No queue, no credit and no wake-up lies between them.
+    """
+
+    __slots__ = ("begun", "holes", "stale")
 
     def __init__(self, run: RunCore, station: Station, stream_id: str, explicit: bool) -> None:
         super().__init__(run, station, stream_id, explicit)
         self.begun = 0
         self.holes = False
         self.stale = False
-        self.interrupted = False
-        self.task: Any = None
-        self.scope: Any = None
 
     async def work(self, worker: Worker) -> None:
-        """Run the node over a batch."""
+        """Run the node, and those behind it, over a batch."""
         run = self.run
         parking = run.pool.parking
-        self.task = parking.task()
-        run.engaged.add(self)
+        worker.task = parking.task()
+        run.engaged.add(worker)
+        lane: WalkingLane | None = self
         try:
-            with parking.scope() as self.scope:
+            with parking.scope() as worker.scope:
                 self.take()
-                self.begun = 0
-                worker.lane = self
-                try:
-                    await self._walk()
-                except BaseException as exc:
-                    self._broke(exc)
-                finally:
-                    worker.lane = None
-            if self.interrupted:
-                await absorb(parking, self.task)
+                while lane is not None:
+                    lane = await lane._turn(worker)
+                    if lane is not None:
+                        await Switch(lane.context())
+            if worker.interrupted:
+                await absorb(parking, worker.task)
         finally:
-            run.engaged.discard(self)
-            self.stale = self.interrupted = False
-            self.task = self.scope = None
+            run.engaged.discard(worker)
+            worker.interrupted = False
+            worker.task = worker.scope = None
+
+    async def _turn(self, worker: Worker) -> WalkingLane | None:
+        """Run the node over the batch; gives the lane that the batch goes on to in the same hands."""
+        worker.lane = self
+        worker.at = self.station
+        self.begun = 0
+        following = None
+        try:
+            await self._walk()
+            following = self._walk_on()
+        except BaseException as exc:
+            self._broke(exc)
+        finally:
+            worker.lane = None
+            self.stale = False
             self.leave()
+        return following
 
     async def _walk(self) -> None:
         """The hot loop: nothing in it but the node (each line more is measurable in `tests/bench`)."""
@@ -138,20 +158,59 @@ class WalkingLane(BatchLane):
             else:
                 self._filter(chunk)
         self.station.took(count, perf_counter() - began)
-        self._hand_on(len(self.batch))
 
     def _filter(self, chunk: Chunk[Any]) -> None:
         settle(chunk)
         chunk.payload = HOLE
         self.holes = True
 
-    def _hand_on(self, end: int) -> None:
-        """Send the results on up to an index."""
+    def _walk_on(self) -> WalkingLane | None:
+        """Hand the results on; where the next lane is free to, it takes them over at once."""
+        part = self._part(len(self.batch))
+        out = self.out
+        road = out.direct
+        if road is None or not part or self.stale:
+            self._send(part)
+            return None
+        lane: Any = road.lane
+        station = lane.station
+        count = len(part)
+        if (
+            type(lane) is not WalkingLane
+            or lane.scheduled
+            or lane.dead
+            or self.run.paused
+            or self.run.stopped
+            or out.terminal is not None
+            or road.items
+            or road.door
+            or count > station.batch
+            or lane.out.stuck
+            or (count > 1 and count > lane.out.room())
+            or not station.places.take()
+        ):
+            self._send(part)
+            return None
+        out.passed(part)
+        road.meter.pass_through(count)
+        station.steps += count
+        lane.scheduled = lane.has_place = True
+        lane.inbox = road
+        lane.batch = part
+        lane.cursor = iter(part)
+        self.run.busy += 1
+        return lane  # type: ignore[no-any-return]
+
+    def _part(self, end: int) -> list[Chunk[Any]]:
+        """Cut out the results up to an index."""
         part = self.batch[self.begun : end] if self.begun or end < len(self.batch) else self.batch
         self.begun = end
         if self.holes:
             part = [chunk for chunk in part if chunk.payload is not HOLE]
             self.holes = False
+        return part
+
+    def _send(self, part: list[Chunk[Any]]) -> None:
         if self.stale:
             let_go(part)
         elif part:
@@ -161,21 +220,20 @@ class WalkingLane(BatchLane):
         """Hand on what is done, because the worker is about to wait in the node's code."""
         index = self.current()
         if index > self.begun:
-            self._hand_on(index)
+            self._send(self._part(index))
         self.note_unstarted()
 
     def _broke(self, exc: BaseException) -> None:
         """Deal with what came out of the loop."""
         index = self.current()
-        over = self.run.stopped or self.ended
-        if not over:
-            self._hand_on(index)
+        if not (self.run.stopped or self.ended):
+            self._send(self._part(index))
         left = self.batch[self.begun :]
-        if over or self.stale or self.ended or self.run.stopped:
+        if self.stale or self.ended or self.run.stopped:
             let_go(left)
             return
         if isinstance(exc, self.run.pool.parking.cancelled):
-            self.run.pool.parking.calm(self.task)
+            self.run.pool.parking.calm(self.run.pool.parking.task())
         error = self.station.failed(self.run, exc, left[0])
         if self.run.catch(self.station.site, error, left[0], left[0]._ticket, left[0]._tokens):
             del left[0]
@@ -192,21 +250,6 @@ class WalkingLane(BatchLane):
             self.begun = index
             self.stale = True
         self.out.restart(attempt)
-
-    def interrupt(self, reason: object) -> None:
-        """Cancel what the node does here."""
-        self.interrupted = True
-        self.run.pool.parking.interrupt(self.task, self.scope)
-
-    def flush_held(self) -> None:
-        """Hold back nothing: there is no retry."""
-
-    def resume(self) -> None:
-        """Go on: whoever resumes the run wakes the lane."""
-
-    def abandon_place(self) -> None:
-        """Give the place back although the node's code has not ended."""
-        self.leave_place()
 
 
 class SteppingLane(BatchLane):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from .completion import Tokens, hold, reaching, release
 from .credit import Account, Copies, Ticket
-from .inbox import Road, settle
+from .inbox import Inbox, Road, settle
 from .items import Chunk, Heading, StreamEnded, StreamOpened, StreamRestarted, Terminal
 from .routing import choose, full, unaccepted, wanted
 
@@ -92,6 +92,7 @@ class Leg:
         "checks",
         "chunks",
         "dead",
+        "direct",
         "explicit",
         "failing_roads",
         "forks",
@@ -135,6 +136,7 @@ class Leg:
         self.live = 0
         self.stamps = False
         self.forks = False
+        self.direct: Inbox | None = None
         self.balances = False
         self.checks = False
         self.failing_roads: list[Road] = []
@@ -171,6 +173,8 @@ class Leg:
         )
         self.balances = any(edge.group is not None and edge.group.kind == "balance" for edge in edges)
         self.forks = len(roads) != 1 or conditional or pairs_chunks
+        if not self.forks and type(roads[0]) is Inbox:
+            self.direct = roads[0]
 
     def room(self) -> int:
         """Say how many chunks can be pushed without standing at a door."""
@@ -228,9 +232,7 @@ class Leg:
             for chunk in batch:
                 settle(chunk)
             return
-        self.chunks += len(batch)
-        if self.stamps:
-            self._stamp(batch)
+        self.passed(batch)
         if self.forks:
             self._fork(batch)
         else:
@@ -239,6 +241,12 @@ class Leg:
             if road.stuck:
                 self._stuck += 1
                 road.watch(self)
+
+    def passed(self, batch: list[Chunk[Any]]) -> None:
+        """Count and number what leaves."""
+        self.chunks += len(batch)
+        if self.stamps:
+            self._stamp(batch)
 
     def _stamp(self, batch: list[Chunk[Any]]) -> None:
         heading = self.heading

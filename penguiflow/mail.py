@@ -11,9 +11,13 @@ from collections import deque
 from contextvars import Context as Variables
 from typing import TYPE_CHECKING, Any
 
-from .items import Item
+from .credit import FREE
+from .inbox import settle
+from .items import Heading, Message
 from .lane import Lane
-from .step import Step
+from .pool import Switch
+from .signature import Takes
+from .step import Step, absorb
 
 if TYPE_CHECKING:
     from .core import RunCore
@@ -65,17 +69,20 @@ class MailLane(Lane):
 
     def wake(self) -> None:
         """Schedule the lane if there is something to do."""
+        self.occupy()
+        super().wake()
+
+    def occupy(self) -> None:
+        """Take note that there is something here: the run is open."""
         if not self.occupied:
             self.occupied = True
             self.run.open += 1
-        super().wake()
 
     def rest(self) -> None:
         """Take note that something is over."""
-        if self.occupied and not (self.scheduled or self.active or self.complete):
-            if all(inbox.empty for inbox in self.inboxes):
-                self.occupied = False
-                self.run.one_less_open()
+        if self.occupied and not (self.scheduled or self.active) and self.is_empty():
+            self.occupied = False
+            self.run.one_less_open()
 
     def abandon(self) -> None:
         """Be taken off the schedule, because the run is over or paused."""
@@ -101,18 +108,41 @@ class MailLane(Lane):
 
     async def work(self, worker: Worker) -> None:
         """Do one message's step; the next one may begin as soon as there is a place."""
-        step = self._next()
-        self.scheduled = False
-        if step is None:
-            self.leave_place()
-            self.run.busy -= 1
-            self.rest()
+        if self.complete or not self.station.fast:
+            await self._do(worker, self._next_step())
             return
-        self.has_place = False
-        step.has_place = True
+        item = self._next()
+        if item is None:
+            self._nothing_to_do()
+        else:
+            await self._walk(worker, item)
+
+    def _nothing_to_do(self) -> None:
+        self.scheduled = False
+        self.leave_place()
+        self.run.busy -= 1
+        self.rest()
+
+    def _take_up(self) -> None:
+        """Let a message begin: it has the lane's place, and the lane may be scheduled for the next one."""
+        self.scheduled = self.has_place = False
         self.active += 1
         self.station.steps += 1
-        self.wake()
+        self._come_again()
+
+    def _put_down(self) -> None:
+        """Let a message be over; its place was given back."""
+        self.active -= 1
+        self.run.busy -= 1
+        self._come_again()
+        self.rest()
+
+    async def _do(self, worker: Worker, step: Step | None) -> None:
+        if step is None:
+            self._nothing_to_do()
+            return
+        self._take_up()
+        step.has_place = True
         try:
             await step.perform(worker)
         except BaseException as exc:
@@ -120,31 +150,122 @@ class MailLane(Lane):
         finally:
             step.over()
             step.leave_place()
-            self.active -= 1
-            self.run.busy -= 1
-            self.wake_if_needed()
-            self.rest()
+            self._put_down()
 
-    def wake_if_needed(self) -> None:
-        """Schedule the lane again if it was held back meanwhile."""
+    async def _walk(self, worker: Worker, item: Message[Any]) -> None:
+        """Carry a message through nodes without policy or context, as long as the next one is free."""
+        run = self.run
+        parking = run.pool.parking
+        worker.task = parking.task()
+        worker.at = self.station
+        run.engaged.add(worker)
+        lane: MailLane | None = self
+        self._take_up()
+        try:
+            with parking.scope() as worker.scope:
+                while lane is not None:
+                    lane = await lane._turn(worker, item)
+                    if lane is not None:
+                        worker.at = lane.station
+                        await Switch(lane.context())
+            if worker.interrupted:
+                await absorb(parking, worker.task)
+        finally:
+            run.engaged.discard(worker)
+            worker.interrupted = False
+            worker.task = worker.scope = None
+
+    async def _turn(self, worker: Worker, item: Message[Any]) -> MailLane | None:
+        """Run the node on a message; gives the lane that the result goes on to in the same hands."""
+        station = self.station
+        following = None
+        try:
+            result = await station.function(item.payload)
+            if result is None or self.run.stopped:
+                settle(item)
+            else:
+                item.payload = result
+                following = self._walk_on(item)
+                if following is None:
+                    await self._send(worker, item)
+        except BaseException as exc:
+            step = Step(self.run, station, None, item, item._ticket, item._tokens)
+            item._ticket, item._tokens = FREE, ()
+            if isinstance(exc, self.run.pool.parking.cancelled) and not worker.interrupted:
+                self.run.pool.parking.calm(worker.task)
+            step.fail(exc)
+            step.over()
+        finally:
+            if worker.at is station:
+                station.places.release()
+            self._put_down()
+        return following
+
+    def _walk_on(self, item: Message[Any]) -> MailLane | None:
+        """Give the next lane, taken up, where nobody else has a claim on it."""
+        run, site = self.run, self.station.site
+        edge = site.only_way
+        if edge is None or item._tokens or run.paused or run.stopped:
+            return None
+        station = run.runtime.stations[edge.target.index]
+        if not station.fast or station.site.join is not None:
+            return None
+        lane = run.mail_of(station)
+        if lane.scheduled or lane.active or not lane.is_empty() or not station.places.take():
+            return None
+        run.runtime.meters[edge.index].pass_through(1)
+        lane.occupy()
+        run.busy += 1
+        lane.active += 1
+        station.steps += 1
+        return lane
+
+    async def _send(self, worker: Worker, item: Message[Any]) -> None:
+        """Send a result on, with a heading of its own; waits where there is no room."""
+        run, site = self.run, self.station.site
+        head = item._heading
+        item._heading = Heading(
+            site.path, "", 1, run.id, run.trace_id, run.deadline, head.headers, head.meta
+        )
+        item._number = run.next_number()
+        if site.is_exit:
+            run.outbox.put([item])
+            return
+        run.check_accepted(site, item.payload, None)
+        step = Step(run, self.station, None, item, FREE, ())
+        step.worker = worker
+        step.has_place = True
+        worker.at = None
+        try:
+            run.forward(site, item, step)
+            if step.doors:
+                await step.accepted()
+        finally:
+            step.leave_place()
+
+    def is_empty(self) -> bool:
+        """Say whether nothing waits here."""
+        return not self.complete and all(inbox.empty for inbox in self.inboxes)
+
+    def _come_again(self) -> None:
         if not self.scheduled and self.runnable():
             self.wake()
 
-    def _next(self) -> Step | None:
-        if self.complete:
-            return self.complete.popleft()
+    def _next(self) -> Message[Any] | None:
         if not self.inboxes:
             return None
         inbox = self.next_inbox()
         batch = inbox.take(1)
         inbox.freed()
-        if not batch:
-            return None
-        return self._step(batch[0])
+        return batch[0] if batch else None
 
-    def _step(self, item: Item[Any]) -> Step:
-        takes = self.station.signature.takes.name
-        value = item if takes == "MESSAGE" else item.payload
+    def _next_step(self) -> Step | None:
+        if self.complete:
+            return self.complete.popleft()
+        item = self._next()
+        if item is None:
+            return None
+        value = item if self.station.signature.takes is Takes.MESSAGE else item.payload
         return Step(self.run, self.station, value, item, item._ticket, item._tokens)
 
 

@@ -91,13 +91,29 @@ class Job(Protocol):
         """Be taken off the schedule."""
 
 
+class Switch:
+    """Awaited by a job that goes on under other context variables; only the driver sees it."""
+
+    __slots__ = ("variables",)
+
+    def __init__(self, variables: Variables) -> None:
+        self.variables = variables
+
+    def __await__(self) -> Generator[Switch, None, None]:
+        yield self
+
+
 class Worker:
     """One task of the pool, and what it works on."""
 
-    __slots__ = ("lane", "pool", "step", "waiter")
+    __slots__ = ("at", "interrupted", "lane", "pool", "scope", "step", "task", "waiter")
 
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
+        self.at: Any = None
+        self.task: Any = None
+        self.scope: Any = None
+        self.interrupted = False
         self.lane: WalkingLane | SteppingLane | None = None
         self.step: Step | None = None
         self.waiter: Any = None
@@ -171,11 +187,14 @@ class Worker:
                 return
             finally:
                 pool.current = None
+            if type(trap) is Switch:
+                enter, resume, value = trap.variables.run, coroutine.send, None
+                continue
             self._suspending(job.run)
             try:
                 value = yield trap
                 resume = coroutine.send
-                if self.step is not None or self.lane is not None:
+                if self.step is not None or self.task is not None:
                     pool.parking.resuming(value, self._scopes())
             except BaseException as exc:
                 value = exc  # type: ignore[assignment]
@@ -186,7 +205,38 @@ class Worker:
         """Give what can be interrupted now."""
         if self.step is not None:
             return (self.step.scope, self.step.inner)
-        return (getattr(self.lane, "scope", None),)
+        return (self.scope,)
+
+    # -- as what walks through lanes
+
+    @property
+    def station(self) -> Any:
+        """The node that the worker is at."""
+        return self.at
+
+    def interrupt(self, reason: object) -> None:
+        """Cancel what the node does."""
+        self.interrupted = True
+        self.pool.parking.interrupt(self.task, self.scope)
+
+    def pause(self) -> None:
+        """Stop behind the chunk in progress."""
+        if self.lane is not None:
+            self.lane.put_back()
+
+    def resume(self) -> None:
+        """Go on: whoever resumes the run wakes the lane."""
+
+    def flush_held(self) -> None:
+        """Hold back nothing: there is no retry."""
+
+    def abandon_place(self) -> None:
+        """Give the place back although the node's code has not ended."""
+        if self.lane is not None:
+            self.lane.leave_place()
+        elif self.at is not None:
+            self.at.places.release()
+            self.at = None
 
     def _suspending(self, run: JobRun) -> None:
         """Hand on what is done, and see that others go on."""

@@ -154,7 +154,10 @@ def shrink(kind: Kind, backend: str, graph: RandomGraph) -> tuple[RandomGraph, l
 
 def grown(seed: int, layout: Layout) -> RandomGraph | None:
     """Give the flow of a layout; ``None`` where it makes no sense."""
-    if not layout.shapes:
+    joins = [shape for shape in layout.shapes.values() if shape.form == "join"]
+    if not layout.shapes or any(len(shape.slots) < 2 for shape in joins):
+        return None
+    if len({(road.source, road.target) for road in layout.roads}) < len(layout.roads):
         return None
     try:
         graph = RandomGraph(seed, layout, Topology(layout))

@@ -163,7 +163,8 @@ class Grower:
             return replace(shape, fault=Fault(divisor, residue, after=rng.randint(0, 2)))
         if self.faults == "retries" and shape.form in RETRIABLE and self.chance(0.4):
             times = rng.randint(1, 2)
-            blind = shape.form in ("fold", "stream", "take")
+            # a step that takes a stream is tried again only while it has taken nothing (rule 1.5)
+            blind = shape.form in ("fold", "stream", "take") or any(slot.stream for slot in shape.slots)
             divisor, residue = (1, 0) if blind else self.residue(1, 4)
             # beyond a window a step on one chunk can't be tried again (rule 1.5)
             after = min(rng.randint(0, 2), self.window - 1) if shape.form in ("yield", "emit_chunk") else 0

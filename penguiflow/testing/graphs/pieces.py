@@ -268,7 +268,9 @@ def grow_group(grower: Grower, port: Port, need: Need) -> Port:
     how = grower.rng.choice(hows)
     names = [grower.add("async", root, sound=True, factor=3, term=1) for _ in range(3)]
     grower.roads = [
-        replace(road, group=how, capacity=None, capacity_bytes=None) if road.target in names else road
+        replace(road, group=how, group_id=len(grower.shapes), capacity=None, capacity_bytes=None)
+        if road.target in names
+        else road
         for road in grower.roads
     ]
     met = grower.meet([grower.after(name, root) for name in names], root)

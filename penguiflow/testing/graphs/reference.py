@@ -140,15 +140,15 @@ class Evaluation:
     def roads(self, name: str, payload: Any, to: str | None = None) -> list[Road]:
         """Pick the edges that a payload takes out of a node."""
         picked: list[Road] = []
-        grouped = False
+        grouped: set[int] = set()
         for road in self.layout.outs(name):
             takes = self.layout.shapes[road.target].takes
             if not accepts(takes, payload) or not meets(road.when, payload) or (to and road.target != to):
                 continue
             if road.group is not None:  # which of them is not ours to know: they all do the same
-                if grouped:
+                if road.group_id in grouped:
                     continue
-                grouped = True
+                grouped.add(road.group_id)
             picked.append(road)
         return picked
 

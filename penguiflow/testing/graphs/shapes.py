@@ -173,7 +173,12 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Road:
-    """One edge: ``when`` is the ``(divisor, residue)`` of the payloads that may take it."""
+    """One edge.
+
+    Args:
+        when: the ``(divisor, residue)`` of the payloads that may take it.
+        group: how one edge of a group is chosen; ``group_id`` tells the groups of one node apart.
+    """
 
     source: str
     target: str
@@ -184,6 +189,7 @@ class Road:
     feedback: bool = False
     on_error: bool = False
     group: Literal["partition", "balance"] | None = None
+    group_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)

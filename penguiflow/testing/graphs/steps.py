@@ -329,10 +329,14 @@ class Writer:
 
         async def step(*args: Any, **kwargs: Any) -> Any:
             bound = signature.bind(*args, **kwargs).arguments
+            early = shape.fault is not None and shape.fault.times is not None and shape.fault.divisor == 1
+            if early:
+                self.trip(shape, 0)
             values = await self.side_by_side([bound[slot.name] for slot in shape.slots])
             value = paired(shape, values)
             await self.pause(shape, value)
-            self.trip(shape, value)
+            if not early:
+                self.trip(shape, value)
             return None if dropped(shape, value) else value
 
         async def generator(*args: Any, **kwargs: Any) -> AsyncIterator[int]:

@@ -72,8 +72,8 @@ class Loom:
             pair: tuple[Any, ...] = id(source), id(target), road.on_error, road.feedback
             group = [road]
             if road.group is not None:
-                group = [r for r in roads if r.source == road.source and r.group is not None]
-                pair = id(source), road.group
+                group = [r for r in roads if (r.source, r.group_id) == (road.source, road.group_id)]
+                pair = id(source), road.group, road.group_id
             if source is target or pair in seen:
                 continue
             seen.add(pair)
