@@ -22,6 +22,10 @@ from .graph import Edge, Plan
 from .signature import Takes
 
 
+PLAIN = frozenset({str, bytes, int, float, bool})
+"""Types that have no fields to look at."""
+
+
 def check_payload(plan: Plan, payload: Any, to: str | None, *, is_stream: bool) -> None:
     """Raise `RunRejected` where no entry takes a payload."""
     edges = [edge for edge in plan.root.outs if to is None or to in (edge.target.name, edge.target.key)]
@@ -41,6 +45,8 @@ def check_payload(plan: Plan, payload: Any, to: str | None, *, is_stream: bool) 
 def _problem(edge: Edge, payload: Any) -> str | None:
     """Say what is wrong with a payload for one entry."""
     node = edge.target.key
+    if edge.takes is Takes.ITEM and type(payload) is edge.type and edge.type in PLAIN:
+        return None
     if edge.takes in (Takes.STREAM, Takes.CHUNK):
         return f"{node} takes a {edge.takes.value}: give an async iterable, or open a session"
     if edge.accepts is not None and not edge.accepts(payload):

@@ -20,6 +20,7 @@ from .inline import InlineLane
 from .items import Chunk, Control, Drop, Headers, Heading, Item
 from .lane import PassingLane
 from .leg import Leg
+from .lifetime import NEVER
 from .node import Takes
 from .observe import StepStarted
 from .station import Station
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 class RunCore(Traffic):
     """One input and everything that descends from it."""
+
+    __slots__ = ("__weakref__",)
 
     # -- streams
 
@@ -76,8 +79,8 @@ class RunCore(Traffic):
         return leg
 
     def _own(self, step: Step, leg: Leg) -> None:
-        leg.owners.append(step)
-        step.legs.append(leg)
+        leg.owners = (*leg.owners, step)
+        step.legs = [*step.legs, leg]
 
     def _open(
         self,
@@ -128,14 +131,14 @@ class RunCore(Traffic):
                 lane = self._lane(edge, leg)
                 roads.append(lane.road(edge, leg, reaching(tokens, edge.reach) if tokens else ()))
                 if isinstance(lane, StreamLane):
-                    self.opened.append(lane)
+                    self.opened = (*self.opened, lane)
         if leg.site.is_exit:
             roads.append(self.outbox.road(leg))
         by_chunk = any(plan.by_chunk for plan in leg.site.joins)
         leg.connect(roads, by_chunk or bool(self.runtime.plan.has_tokens and len(roads) > 1))
         if outermost:
             self.opening = False
-            opened, self.opened = self.opened, []
+            opened, self.opened = self.opened, ()
             for lane in opened:
                 self._begin_reading(lane)
         release(pairings)
@@ -173,24 +176,16 @@ class RunCore(Traffic):
         """Open the stream that a node gives which works chunk by chunk: it keeps the id."""
         station: Station = lane.station
         above = upstream.heading
-        heading = Heading(
-            station.site.path,
-            above.stream_id,
-            above.attempt,
-            self.id,
-            self.trace_id,
-            self.deadline,
-            above.headers,
-            above.meta,
-        )
         account = self.account() if station.emits else None
-        out = Leg(self, station.site, heading, (), account, upstream.explicit)
+        out = Leg(self, station.site, above, (), account, upstream.explicit)
         lane.out = out
-        out.owners.append(lane)
+        out.owners = (lane,)
         out.parents = upstream.parents
         if account is not None:
             out.ride_on(list(upstream.parents))
         self._connect(out, station.site.outs)
+        if out.stamps or account is not None:  # else nobody sees that its chunks bear the heading above
+            out.heading = above.at(station.site.path, above.attempt)
 
     def stream_edges(self, site: Site) -> int:
         """Count the edges on which a stream can come to a node."""
@@ -234,7 +229,12 @@ class RunCore(Traffic):
         """Forget a stream that has ended, but not that it has."""
         super().leg_ended(leg, error)
         if leg.explicit:
-            self.ended_streams.add((leg.site.index, leg.stream_id))
+            self._remember_end(leg)
+
+    def _remember_end(self, leg: Leg) -> None:
+        if self.ended_streams is NEVER:
+            self.ended_streams = set()
+        self.ended_streams.add((leg.site.index, leg.stream_id))
 
     def end_input(self, step: Step) -> None:
         """End the input of a two-way run, by hand or because nobody reads it any more."""
@@ -248,15 +248,17 @@ class RunCore(Traffic):
     def lane_ended(self, lane: Any) -> None:
         """Forget a lane that has ended."""
         super().lane_ended(lane)
-        letters = self.lane_accounts.pop(lane.key, None)
+        letters = self.lane_accounts.get(lane.key)
         if letters is not None:
+            del self.lane_accounts[lane.key]
             letters.close(lambda: self.account_closed(letters))
 
     def lane_letters(self, lane: Any) -> Any:
         """Give the window of the messages that the steps of a lane emit."""
         account = self.lane_accounts.get(lane.key)
         if account is None:
-            account = self.lane_accounts[lane.key] = self.account()
+            account = self.account()
+            self.lane_accounts = {**self.lane_accounts, lane.key: account}
         return account
 
     def restart_input(self, step: Step) -> None:
@@ -287,7 +289,7 @@ class RunCore(Traffic):
     def listen(self, step: Step) -> Controls:
         """Let a step hear the commands for its node."""
         controls = Controls(self.pool.parking)
-        self.listeners.append((step.station.site.key, controls))
+        self.listeners = (*self.listeners, (step.station.site.key, controls))
         return controls
 
     def control(self, control: Control) -> None:
@@ -318,7 +320,7 @@ class RunCore(Traffic):
         leg.end("cancelled")
         if not leg.dead:
             leg.dead = True
-            for owner in list(leg.owners):
+            for owner in leg.owners:
                 owner.unread(leg)
 
     def _flush(self, control: Control) -> None:

@@ -75,7 +75,7 @@ class OpenRoad:
 def open_road(lane: TakingLane | JoinLane, edge: Edge, leg: Leg, tokens: Any) -> OpenRoad:
     """Give a lane a new road that never fills."""
     road = OpenRoad(edge, lane.run.runtime.meters[edge.index], lane, leg)
-    lane.inboxes.append(road)
+    lane.inboxes = (*lane.inboxes, road)
     lane.writers += 1
     lane.seen += 1
     lane.carry(tokens)

@@ -172,16 +172,6 @@ class Site:
         self.key = "/".join(self.path)
 
     @property
-    def only_way(self) -> Edge | None:
-        """The one edge that everything which it gives takes, if there is just one such edge."""
-        if len(self.outs) != 1 or self.joins:
-            return None
-        edge = self.outs[0]
-        policy = edge.policy
-        plain = policy.overflow == "wait" and not policy.feedback and policy.when is None and edge.group is None
-        return edge if plain and (edge.accepts is None or edge.proven) and edge.slot is None else None
-
-    @property
     def is_source(self) -> bool:
         """Say whether it starts with the runtime."""
         return self.node is not None and self.node.is_source

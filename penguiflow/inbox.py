@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 UNBOUNDED = 1 << 60
 
+EMPTY: list[Any] = []
+"""What waits where nothing waits; never written to."""
+
 
 class Sender(Protocol):
     """Somebody whose items may have to stand at the door."""
@@ -96,7 +99,7 @@ class Inbox:
         self.lane = lane
         self.writer = writer
         self.capacity = capacity
-        self.items: list[Any] = []
+        self.items: list[Any] = EMPTY
         self.unstarted = 0
         self.door: list[Any] | None = None
         self.watchers: list[Sender] | None = None
@@ -152,7 +155,7 @@ class Inbox:
         """Give up to ``limit`` items to the lane; their places are free when `freed` is called."""
         items = self.items
         if len(items) <= limit:
-            self.items = []
+            self.items = EMPTY
         else:
             self.items = items[limit:]
             del items[limit:]
@@ -162,7 +165,7 @@ class Inbox:
     def put_back(self, batch: list[Any]) -> None:
         """Take back what the lane has not begun."""
         self.meter.delivered -= len(batch)
-        self.items[:0] = batch
+        self.items = batch + self.items
 
     def freed(self) -> None:
         """Let in who stands at the door."""
@@ -186,7 +189,7 @@ class Inbox:
 
     def purge(self) -> None:
         """Let go of everything that waits, and of what stands at the door."""
-        items, self.items = self.items, []
+        items, self.items = self.items, EMPTY
         door, self.door = self.door, None
         self.meter.dropped += len(items)
         for item in items:

@@ -26,7 +26,6 @@ from .station import needs_check
 from .step import Restarted, Stopped, absorb
 
 if TYPE_CHECKING:
-    from .leg import Leg
     from .station import Station
     from .step import Step
 
@@ -37,7 +36,7 @@ def build(station: Station) -> Invoke:
     """Build the call of a node."""
     signature, policy = station.signature, station.policy
     if station.site.node is None:
-        return partial(_attempt, _feed)
+        return _feed
     if signature.gives is Gives.STREAM:
         call = partial(_give_stream, station)
     elif policy.thread:
@@ -47,8 +46,10 @@ def build(station: Station) -> Invoke:
         call = partial(_give_value, station)
     else:
         call = partial(_give_value_at_once, station)
-    call = partial(_attempt, call)
-    if signature.takes is Takes.STREAM or signature.takes is Takes.JOIN:
+    timed = policy.timeout or policy.idle_timeout or policy.first_chunk_timeout
+    if timed or policy.retry is not None or signature.takes in (Takes.STREAM, Takes.JOIN):
+        call = partial(_attempt, call)
+    if signature.takes in (Takes.STREAM, Takes.JOIN):
         call = partial(_restarting, call)
     if policy.retry is not None:
         call = partial(_retrying, call, policy.retry)
@@ -91,22 +92,40 @@ async def _in_thread(station: Station, limiter: list[anyio.CapacityLimiter], ste
 
 
 async def _give_stream(station: Station, step: Step) -> None:
-    """Drive a generator from its first step to the end of its ``aclose``, in one task (rule 3.9)."""
+    """Drive a generator from its first step to the end of its ``aclose``, in one task (rule 3.9).
+
+    The loop is that of sources: an envelope per payload, and nothing else while there is credit.
+    """
     leg = step.default_leg()
-    generator = station.function(**_arguments(station, step))
+    item = step.item
     plain = step.lane is None and step.clock is None and not any(needs_check(e) for e in station.site.outs)
+    generator = station.function(**_arguments(station, step))
     try:
-        if plain:
-            await _pump(generator, step, leg)
-        else:
-            async for payload in generator:
+        async for payload in generator:
+            if leg.allow <= 1 or not plain or item._meta is not None or item._headers is not None:
                 await step.emit_chunk(leg, payload)
+                continue
+            leg.allow -= 1
+            chunk: Chunk[Any] = new(Chunk)
+            chunk.payload = payload
+            chunk.seq = leg.next_seq
+            leg.next_seq += 1
+            chunk.done = False
+            chunk._heading = leg.heading
+            chunk._ticket = leg.account
+            chunk._tokens = ()
+            chunk._meta = None
+            chunk._headers = None
+            if leg.buffer:
+                leg.buffer.append(chunk)
+            else:
+                step.will_flush(leg, [chunk])
     except StreamClosed:
         if not leg.dead:
             raise
     finally:
         step.flush()
-        await _close(generator, step)
+        await generator.aclose()
 
 
 async def _feed(step: Step) -> None:
@@ -122,37 +141,7 @@ async def _feed(step: Step) -> None:
     finally:
         step.flush()
         if hasattr(iterator, "aclose"):
-            await _close(iterator, step)
-
-
-async def _pump(generator: Any, step: Step, leg: Leg) -> None:
-    """The hot loop of sources: an envelope per payload, nothing else while there is credit."""
-    async for payload in generator:
-        if leg.allow <= 1 or leg.terminal is not None:
-            await step.emit_chunk(leg, payload)
-            continue
-        leg.allow -= 1
-        chunk: Chunk[Any] = new(Chunk)
-        chunk.payload = payload
-        chunk.seq = leg.next_seq
-        leg.next_seq += 1
-        chunk.done = False
-        chunk._heading = leg.heading
-        chunk._ticket = leg.account
-        chunk._tokens = ()
-        chunk._meta = None
-        chunk._headers = None
-        if not leg.buffer:
-            step.dirty.append(leg)
-        leg.buffer.append(chunk)
-
-
-async def _close(generator: Any, step: Step) -> None:
-    """Close a generator; its cleanup may wait, for the cleanup timeout at most."""
-    if getattr(generator, "ag_frame", generator) is None:
-        return
-    with anyio.move_on_after(step.run.cleanup_timeout, shield=True):
-        await generator.aclose()
+            await iterator.aclose()
 
 
 async def _attempt(call: Invoke, step: Step) -> Any:

@@ -67,6 +67,19 @@ class Heading:
         self.headers = headers
         self.meta = meta
 
+    def at(self, path: tuple[str, ...], attempt: int) -> Heading:
+        """Give the same heading for another node, or another attempt."""
+        return Heading(
+            path,
+            self.stream_id,
+            attempt,
+            self.run_id,
+            self.trace_id,
+            self.deadline,
+            self.headers,
+            self.meta,
+        )
+
 
 class Item(Generic[T]):
     """What messages and chunks share."""

@@ -72,7 +72,7 @@ class Lane:
         self.stream_id = stream_id
         self.explicit = explicit
         self.key: tuple[int, str, int | None] = (station.site.index, stream_id, None)
-        self.inboxes: list[Any] = []
+        self.inboxes: tuple[Any, ...] = ()
         self.writers = 0
         self.seen = 0
         self.tokens: Tokens = ()
@@ -91,7 +91,7 @@ class Lane:
     def road(self, edge: Edge, leg: Leg, tokens: Tokens) -> Any:
         """Give a new road into the lane."""
         inbox = self.run.runtime.new_inbox(edge, self, leg)
-        self.inboxes.append(inbox)
+        self.inboxes = (*self.inboxes, inbox)
         self.writers += 1
         self.seen += 1
         self.carry(tokens)
@@ -222,10 +222,10 @@ class Lane:
         """Give the inbox to take from, in turn."""
         inboxes = self.inboxes
         if len(inboxes) > 1:
-            for _ in inboxes:
-                inboxes.append(inboxes.pop(0))
-                if inboxes[-1].available():
-                    return inboxes[-1]
+            for index, inbox in enumerate(inboxes, 1):
+                if inbox.available():
+                    self.inboxes = inboxes[index:] + inboxes[:index]
+                    return inbox
         return inboxes[0]
 
 

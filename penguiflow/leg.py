@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from .completion import Tokens, hold, reaching, release
 from .credit import Account, Copies, Ticket
-from .inbox import Inbox, Road, settle
+from .inbox import EMPTY, Inbox, Road, settle
 from .items import Chunk, Heading, StreamEnded, StreamOpened, StreamRestarted, Terminal
 from .routing import choose, full, unaccepted, wanted
 
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from .graph import Site
 
 new = object.__new__
+
+NO_TICKETS: list[Copies] = []
+NO_ROADS: list[Road] = []
+"""Shared by all legs that have none; never written to."""
 
 
 def room_of(roads: list[Road]) -> int:
@@ -125,21 +129,21 @@ class Leg:
         self.turned = 0
         self.chunks = 0
         self.gaps = 0
-        self.owners: list[LegOwner] = []
+        self.owners: tuple[LegOwner, ...] = ()
         self.openers = 0
-        self.buffer: list[Chunk[Any]] = []
+        self.buffer: list[Chunk[Any]] = EMPTY
         self.allow = 0
         self.terminal: Terminal | None = None
-        self.parents: list[Copies] = []
+        self.parents: list[Copies] = NO_TICKETS
         self.dead = False
-        self.roads: list[Road] = []
+        self.roads: list[Road] = NO_ROADS
         self.live = 0
         self.stamps = False
         self.forks = False
         self.direct: Inbox | None = None
         self.balances = False
         self.checks = False
-        self.failing_roads: list[Road] = []
+        self.failing_roads: tuple[Road, ...] = ()
         self._stuck = 0
 
     @property
@@ -162,7 +166,9 @@ class Leg:
         self.live = len(roads)
         edges = [road.edge for road in roads if road.edge is not None]
         self.stamps = any(road.lane.sees_numbers for road in roads)
-        self.failing_roads = [road for road in roads if road.edge is not None and road.edge.policy.overflow == "fail"]
+        self.failing_roads = tuple(
+            road for road in roads if road.edge is not None and road.edge.policy.overflow == "fail"
+        )
         self.checks = any(edge.accepts is not None for edge in edges)
         checked = self.checks and self.account is not None
         conditional = any(
@@ -191,7 +197,7 @@ class Leg:
         """Take note that one of the roads is not stuck any more."""
         self._stuck -= 1
         if self._stuck == 0:
-            for owner in list(self.owners):
+            for owner in self.owners:
                 owner.unstuck()
 
     def verify(self, payload: Any) -> None:
@@ -223,7 +229,7 @@ class Leg:
             self.account.free += self.allow
             self.allow = 0
         if self.buffer:
-            batch, self.buffer = self.buffer, []
+            batch, self.buffer = self.buffer, EMPTY
             self.push(batch)
 
     def push(self, batch: list[Chunk[Any]]) -> None:
@@ -305,23 +311,20 @@ class Leg:
         """Describe the opening."""
         h = self.heading
         return StreamOpened(
-            h.run_id, h.path, h.stream_id, h.attempt, h.headers.copy(), copy.deepcopy(h.meta) if h.meta else {}
+            h.run_id, self.site.path, h.stream_id, h.attempt, h.headers.copy(), copy.deepcopy(h.meta) if h.meta else {}
         )
 
     def restart(self, attempt: int) -> None:
         """Begin a higher attempt from seq 0; what is left of lower ones is dropped on the way (rule 1.5)."""
         if self.terminal is not None or attempt <= self.heading.attempt:
             return
-        lower, self.buffer = self.buffer, []
+        lower, self.buffer = self.buffer, EMPTY
         for chunk in lower:
             settle(chunk)
-        h = self.heading
-        self.heading = Heading(
-            h.path, h.stream_id, attempt, h.run_id, h.trace_id, h.deadline, h.headers, h.meta
-        )
+        self.heading = self.heading.at(self.site.path, attempt)
         self.next_seq = self.turned = self.chunks = self.gaps = 0
         if self.run.runtime.observers:
-            self.run.notify(StreamRestarted(h.run_id, h.path, h.stream_id, attempt))
+            self.run.notify(StreamRestarted(self.run.id, self.site.path, self.stream_id, attempt))
         for road in self.roads:
             road.lane.restart(road, attempt)
 
@@ -343,7 +346,7 @@ class Leg:
         """Take the terminal of a run that is over: whoever reads the run is told, nobody else is left."""
         for chunk in self.buffer:
             settle(chunk)
-        self.buffer = []
+        self.buffer = EMPTY
         self.terminal = terminal
         self.run.leg_ended(self, None)
         if any(road.edge is None for road in self.roads):
@@ -354,13 +357,13 @@ class Leg:
         h = self.heading
         assert self.terminal is not None
         return StreamEnded(
-            h.run_id, h.path, h.stream_id, h.attempt, self.terminal, error, self.chunks, self.gaps
+            h.run_id, self.site.path, h.stream_id, h.attempt, self.terminal, error, self.chunks, self.gaps
         )
 
     def _home(self) -> None:
         """Everything of the stream is home: what it rode on itself may go."""
         self.run.account_closed(self.account)
-        parents, self.parents = self.parents, []
+        parents, self.parents = self.parents, NO_TICKETS
         for ticket in parents:
             ticket.home()
 
@@ -369,10 +372,10 @@ class Leg:
         self.live -= 1
         if self.live == 0 and self.terminal is None and not self.dead:
             self.dead = True
-            buffered, self.buffer = self.buffer, []
+            buffered, self.buffer = self.buffer, EMPTY
             for chunk in buffered:
                 settle(chunk)
-            for owner in list(self.owners):
+            for owner in self.owners:
                 owner.unread(self)
 
     def __repr__(self) -> str:

@@ -9,7 +9,10 @@ its steps have ended, and is over when the last of them is.
 from __future__ import annotations
 
 import logging
+from collections import deque
+from collections.abc import Callable
 from contextvars import Context as Variables
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from .errors import CreditError, DeadlineExceeded, RunCancelled
@@ -32,8 +35,66 @@ KEPT_DROPS = 1000
 """So many reports of dropped data are kept per run; all are counted."""
 
 
+NEVER: Any = frozenset()
+NOTHING: Any = MappingProxyType({})
+
+
 class Lifetime:
     """What a run is, apart from what travels in it."""
+
+    __slots__ = (
+        "accounts",
+        "busy",
+        "cleanup_timeout",
+        "deadline",
+        "detached",
+        "dropped_count",
+        "drops",
+        "enders",
+        "ended_streams",
+        "engaged",
+        "error",
+        "facade",
+        "first_step",
+        "gaps",
+        "gatherings",
+        "handled",
+        "headers",
+        "held_back",
+        "hops",
+        "id",
+        "inputs",
+        "is_over",
+        "key",
+        "lane_accounts",
+        "lanes",
+        "legs",
+        "listeners",
+        "mail",
+        "meta",
+        "names_streams",
+        "numbers",
+        "open",
+        "opened",
+        "opening",
+        "outbox",
+        "pairings",
+        "paused",
+        "pool",
+        "resumers",
+        "retries",
+        "retries_by_site",
+        "runtime",
+        "silent",
+        "state",
+        "status",
+        "stopped",
+        "timers",
+        "trace_id",
+        "variables",
+        "waits",
+        "window",
+    )
 
     def __init__(
         self,
@@ -64,38 +125,34 @@ class Lifetime:
         self.open = 1  # the input
         self.busy = 1  # whoever starts the run
         self.engaged: set[Any] = set()
-        self.waits: set[Wait] = set()
-        self.resumers: list[Wait] = []
-        self.held_back: list[Job] = []
-        self.enders: list[Any] = []
         self.lanes: dict[Any, Any] = {}
         self.legs: dict[Any, Any] = {}
         self.mail: dict[int, Any] = {}
         self.accounts: dict[int, Account] = {}
-        self.listeners: list[tuple[str, Controls]] = []
-        self.handled: list[BaseException] = []
-        self.pairings: set[Any] = set()
-        self.gatherings: set[Any] = set()
-        self.state: dict[str, dict[str, Any]] = {}
-        self.retries_by_site: dict[int, int] = {}
-        self.drops: list[Drop] = []
-        self.dropped_count = 0
-        self.retries = 0
-        self.gaps = 0
-        self.hops = 0
-        self.inputs = 0
-        self._numbers = 0
-        self.names_streams = False
-        self.ended_streams: set[tuple[int, str]] = set()
-        self.lane_accounts: dict[Any, Account] = {}
-        self._timers: list[Any] = []
-        self.first_step: Any = None
+        self.retries = self.gaps = self.hops = self.inputs = self.numbers = self.dropped_count = 0
         self.key: Any = run_id
         self.facade: Any = None
+        self.first_step: Any = None
         self.opening = False
-        self.opened: list[Any] = []
-        self._ended = False
+        self.names_streams = False
+        self.is_over = False
         self.outbox = Outbox(self)  # type: ignore[arg-type]
+        # what most runs never need, is not made for them: a run is 2 KiB smaller without
+        self.waits: set[Wait] = NEVER
+        self.pairings: set[Any] = NEVER
+        self.gatherings: set[Any] = NEVER
+        self.ended_streams: set[tuple[int, str]] = NEVER
+        self.lane_accounts: dict[Any, Account] = NOTHING
+        self.state: dict[str, dict[str, Any]] = NOTHING
+        self.retries_by_site: dict[int, int] = NOTHING
+        self.drops: deque[Drop] | None = None
+        self.resumers: tuple[Wait, ...] = ()
+        self.held_back: tuple[Job, ...] = ()
+        self.enders: tuple[Any, ...] = ()
+        self.listeners: tuple[tuple[str, Controls], ...] = ()
+        self.handled: tuple[BaseException, ...] = ()
+        self.opened: tuple[Any, ...] = ()
+        self.timers: tuple[Any, ...] = ()
 
     # -- beginning
 
@@ -105,7 +162,10 @@ class Lifetime:
         if self.runtime.observers:
             self.notify(RunStarted(self.id, self.runtime.flow.name, self.trace_id))
         if self.deadline is not None:
-            self._timers.append(self.pool.parking.later(self.deadline - self.pool.parking.now(), self.expire))
+            self._time(self.deadline - self.pool.parking.now(), self.expire)
+
+    def _time(self, seconds: float, call: Callable[[], None]) -> None:
+        self.timers = (*self.timers, self.pool.parking.later(seconds, call))
 
     def entered(self) -> None:
         """The input is in: whoever started the run has done his part."""
@@ -118,8 +178,8 @@ class Lifetime:
 
     def next_number(self) -> int:
         """Give a number that no other message or stream of the run has."""
-        self._numbers += 1
-        return self._numbers
+        self.numbers += 1
+        return self.numbers
 
     # -- rest
 
@@ -161,7 +221,7 @@ class Lifetime:
             return
         self.status = status
         self.error = error
-        for timer in self._timers:
+        for timer in self.timers:
             timer.cancel()
         if status == "done":
             self._end()
@@ -190,21 +250,21 @@ class Lifetime:
     def _stop(self) -> None:
         self.stopped = True
         self.paused = False
+        for engagement in list(self.engaged):
+            engagement.interrupt(Stopped())  # first: whoever waits must not be woken by what is let go below
         self.purge()
         if self.silent:
             self.outbox.clear()
-        for engagement in list(self.engaged):
-            engagement.interrupt(Stopped())
         for listener in self.listeners:
             listener[1].close()
         if self.engaged:
-            self._timers.append(self.pool.parking.later(self.cleanup_timeout, self._insist))
+            self._time(self.cleanup_timeout, self._insist)
         self.outbox.wake()
         self.maybe_ended()
 
     def _insist(self) -> None:
         """Give up on steps whose cleanup takes too long."""
-        if self._ended:
+        if self.is_over:
             return
         names = sorted({step.station.site.key for step in self.engaged})
         log.warning(
@@ -218,7 +278,7 @@ class Lifetime:
 
     def maybe_ended(self) -> None:
         """See whether the last step of a run that is over has ended."""
-        if self.stopped and not self._ended and not self.engaged:
+        if self.stopped and not self.is_over and not self.engaged:
             self.purge()
             self._end()
 
@@ -227,7 +287,7 @@ class Lifetime:
         terminal = TERMINAL_OF[self.status]
         for job in self.held_back:
             job.abandon()
-        self.held_back = []
+        self.held_back = ()
         for leg in list(self.legs.values()):
             if leg.terminal is None:
                 leg.abort(terminal)
@@ -239,8 +299,8 @@ class Lifetime:
             self.forget_place(lane)
         for pairing in list(self.pairings):
             self.drop_pairing(pairing)
-        self.gatherings.clear()
-        self.resumers.clear()
+        self.gatherings = NEVER
+        self.resumers = ()
 
     def forget_place(self, job: Any) -> None:
         """Take a job out of the queue for a place."""
@@ -254,9 +314,9 @@ class Lifetime:
         raise NotImplementedError
 
     def _end(self) -> None:
-        if self._ended:
+        if self.is_over:
             return
-        self._ended = True
+        self.is_over = True
         self.accounts.clear()
         if self.stopped:
             self.lanes.clear()
@@ -266,7 +326,7 @@ class Lifetime:
         self.runtime.run_ended(self)
         if self.runtime.observers:
             self.notify(RunEnded(self.id, self.runtime.flow.name, self.status, self.error))
-        enders, self.enders = self.enders, []
+        enders, self.enders = self.enders, ()
         for waiter in enders:
             self.pool.parking.wake(waiter)
         self.outbox.wake()
@@ -276,15 +336,10 @@ class Lifetime:
 
         If cancelled, the run goes on.
         """
-        while not self._ended:
+        while not self.is_over:
             waiter = self.pool.parking.waiter()
-            self.enders.append(waiter)
+            self.enders = (*self.enders, waiter)
             await waiter
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the run is over and its steps have ended."""
-        return self._ended
 
     def read_out(self) -> bool:
         """Say whether the reader has got everything; raises the error that the run ended with."""
@@ -301,7 +356,7 @@ class Lifetime:
         if job.has_place:
             job.has_place = False
             job.station.places.release()
-        self.held_back.append(job)
+        self.held_back = (*self.held_back, job)
 
     def pause(self) -> None:
         """Stop within one item per node; credit is kept, the nodes' own clocks stand still."""
@@ -320,10 +375,10 @@ class Lifetime:
         self.paused = False
         for engagement in list(self.engaged):
             engagement.resume()
-        jobs, self.held_back = self.held_back, []
+        jobs, self.held_back = self.held_back, ()
         for job in jobs:
             self.pool.push(job)
-        resumers, self.resumers = self.resumers, []
+        resumers, self.resumers = self.resumers, ()
         for wait in resumers:
             wait.wake()
         for lane in [*self.lanes.values(), *self.mail.values()]:
@@ -331,6 +386,12 @@ class Lifetime:
                 lane.wake()
         if self.busy == 0:
             self.at_rest()
+
+    def waits_for(self, wait: Wait) -> None:
+        """Keep a wait, for whoever asks what the run waits for."""
+        if self.waits is NEVER:
+            self.waits = set()
+        self.waits.add(wait)
 
     # -- reports
 
@@ -342,9 +403,9 @@ class Lifetime:
     def dropped(self, drop: Drop) -> None:
         """Report data that a policy dropped (rule 2.9)."""
         self.dropped_count += 1
+        if self.drops is None:
+            self.drops = deque(maxlen=KEPT_DROPS)
         self.drops.append(drop)
-        if len(self.drops) > KEPT_DROPS:
-            del self.drops[0]
         self.notify(drop)
 
     def is_handled(self, error: BaseException) -> bool:

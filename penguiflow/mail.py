@@ -7,13 +7,12 @@ share a node take turns (rule 3.1).
 
 from __future__ import annotations
 
-from collections import deque
 from contextvars import Context as Variables
 from typing import TYPE_CHECKING, Any
 
 from .credit import FREE
 from .inbox import settle
-from .items import Heading, Message
+from .items import Message
 from .lane import Lane
 from .pool import Switch
 from .signature import Takes
@@ -34,27 +33,33 @@ class MailLane(Lane):
         station: the node at work.
     """
 
-    __slots__ = ("active", "by_edge", "complete", "occupied")
+    __slots__ = ("active", "complete", "occupied")
 
     def __init__(self, run: RunCore, station: Station) -> None:
         super().__init__(run, station, "", explicit=False)
         run.open -= 1  # it is open only while something is here
-        self.by_edge: dict[int, Any] = {}
-        self.complete: deque[Step] = deque()
+        self.complete: tuple[Step, ...] = ()
         self.active = 0
         self.occupied = False
 
     def inbox(self, edge: Edge) -> Any:
         """Give the inbox of an edge."""
-        inbox = self.by_edge.get(edge.index)
+        inbox = self.known(edge)
         if inbox is None:
-            inbox = self.by_edge[edge.index] = self.run.runtime.new_inbox(edge, self, None)
-            self.inboxes.append(inbox)
+            inbox = self.run.runtime.new_inbox(edge, self, None)
+            self.inboxes = (*self.inboxes, inbox)
         return inbox
+
+    def known(self, edge: Edge) -> Any:
+        """Give the inbox of an edge, if something has come on it."""
+        for inbox in self.inboxes:
+            if inbox.edge is edge:
+                return inbox
+        return None
 
     def begin(self, step: Step) -> None:
         """Queue a step of a join or a gather; it waits on no edge."""
-        self.complete.append(step)
+        self.complete = (*self.complete, step)
         self.wake()
 
     def context(self) -> Variables:
@@ -97,7 +102,7 @@ class MailLane(Lane):
         self.dead = True
         for inbox in self.inboxes:
             inbox.purge()
-        complete, self.complete = self.complete, deque()
+        complete, self.complete = self.complete, ()
         for step in complete:
             step.over()
         self.rest()
@@ -157,85 +162,95 @@ class MailLane(Lane):
         run = self.run
         parking = run.pool.parking
         worker.task = parking.task()
-        worker.at = self.station
         run.engaged.add(worker)
-        lane: MailLane | None = self
         self._take_up()
         try:
             with parking.scope() as worker.scope:
-                while lane is not None:
-                    lane = await lane._turn(worker, item)
-                    if lane is not None:
-                        worker.at = lane.station
-                        await Switch(lane.context())
+                await self._carry(worker, item)
             if worker.interrupted:
                 await absorb(parking, worker.task)
         finally:
             run.engaged.discard(worker)
             worker.interrupted = False
             worker.task = worker.scope = None
-
-    async def _turn(self, worker: Worker, item: Message[Any]) -> MailLane | None:
-        """Run the node on a message; gives the lane that the result goes on to in the same hands."""
-        station = self.station
-        following = None
-        try:
-            result = await station.function(item.payload)
-            if result is None or self.run.stopped:
-                settle(item)
-            else:
-                item.payload = result
-                following = self._walk_on(item)
-                if following is None:
-                    await self._send(worker, item)
-        except BaseException as exc:
-            step = Step(self.run, station, None, item, item._ticket, item._tokens)
-            item._ticket, item._tokens = FREE, ()
-            if isinstance(exc, self.run.pool.parking.cancelled) and not worker.interrupted:
-                self.run.pool.parking.calm(worker.task)
-            step.fail(exc)
-            step.over()
-        finally:
-            if worker.at is station:
-                station.places.release()
             self._put_down()
-        return following
 
-    def _walk_on(self, item: Message[Any]) -> MailLane | None:
-        """Give the next lane, taken up, where nobody else has a claim on it."""
-        run, site = self.run, self.station.site
-        edge = site.only_way
-        if edge is None or item._tokens or run.paused or run.stopped:
+    async def _carry(self, worker: Worker, item: Message[Any]) -> None:
+        station = worker.at = self.station
+        worker.has_place = True
+        try:
+            last = await self._through(worker, station, item)
+            if last is not None:
+                self._address(last, item)
+        except BaseException as exc:
+            last = None
+            self._broke(worker, worker.at, item, exc)
+        try:
+            if last is not None:
+                await self._send(worker, last, item)
+        finally:
+            if worker.has_place:
+                worker.has_place = False
+                worker.at.places.release()
+
+    async def _through(self, worker: Worker, station: Station, item: Message[Any]) -> Station | None:
+        """Run node after node; gives the one whose result must be sent on, ``None`` where there is none."""
+        run = self.run
+        while True:
+            result = await station.function(item.payload)
+            if result is None or run.stopped:
+                settle(item)
+                return None
+            item.payload = result
+            following = self._free_to_go_on(station, item)
+            if following is None:
+                return station
+            station.places.release()
+            station = worker.at = following
+            await Switch(run.variables.copy())
+
+    def _broke(self, worker: Worker, station: Station, item: Message[Any], exc: BaseException) -> None:
+        run = self.run
+        step = Step(run, station, None, item, item._ticket, item._tokens)
+        item._ticket, item._tokens = FREE, ()
+        if isinstance(exc, run.pool.parking.cancelled) and not worker.interrupted:
+            run.pool.parking.calm(worker.task)
+        step.fail(exc)
+        step.over()
+
+    def _free_to_go_on(self, station: Station, item: Message[Any]) -> Station | None:
+        """Give the next node, with a place taken there, where nobody else has a claim on it."""
+        run = self.run
+        edge = station.only_way
+        if edge is None or item._tokens or run.paused:
             return None
-        station = run.runtime.stations[edge.target.index]
-        if not station.fast or station.site.join is not None:
+        following = run.runtime.stations[edge.target.index]
+        if not following.fast:
             return None
-        lane = run.mail_of(station)
-        if lane.scheduled or lane.active or not lane.is_empty() or not station.places.take():
+        waiting = run.mail.get(edge.target.index)
+        if (waiting is not None and waiting.occupied) or not following.places.take():
             return None
         run.runtime.meters[edge.index].pass_through(1)
-        lane.occupy()
-        run.busy += 1
-        lane.active += 1
-        station.steps += 1
-        return lane
+        following.steps += 1
+        return following
 
-    async def _send(self, worker: Worker, item: Message[Any]) -> None:
-        """Send a result on, with a heading of its own; waits where there is no room."""
-        run, site = self.run, self.station.site
-        head = item._heading
-        item._heading = Heading(
-            site.path, "", 1, run.id, run.trace_id, run.deadline, head.headers, head.meta
-        )
+    def _address(self, station: Station, item: Message[Any]) -> None:
+        """Make a message that has walked one of the node that it leaves."""
+        run, site = self.run, station.site
+        run.check_accepted(site, item.payload, None)
+        item._heading = item._heading.at(site.path, 1)
         item._number = run.next_number()
+
+    async def _send(self, worker: Worker, station: Station, item: Message[Any]) -> None:
+        """Send a result on; waits where there is no room."""
+        run, site = self.run, station.site
         if site.is_exit:
             run.outbox.put([item])
             return
-        run.check_accepted(site, item.payload, None)
-        step = Step(run, self.station, None, item, FREE, ())
+        step = Step(run, station, None, item, FREE, ())
         step.worker = worker
         step.has_place = True
-        worker.at = None
+        worker.has_place = False
         try:
             run.forward(site, item, step)
             if step.doors:
@@ -261,7 +276,9 @@ class MailLane(Lane):
 
     def _next_step(self) -> Step | None:
         if self.complete:
-            return self.complete.popleft()
+            step, *rest = self.complete
+            self.complete = tuple(rest)
+            return step
         item = self._next()
         if item is None:
             return None

@@ -98,8 +98,8 @@ class Outbox:
 
     def restart(self, road: ExitRoad, attempt: int) -> None:
         """Lay out that a stream begins again."""
-        heading = road.writer.heading
-        self.put([StreamRestarted(heading.run_id, heading.path, heading.stream_id, attempt)])
+        leg = road.writer
+        self.put([StreamRestarted(self.run.id, leg.site.path, leg.stream_id, attempt)])
 
     def clear(self) -> None:
         """Let go of everything that was not taken."""

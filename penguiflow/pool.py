@@ -106,11 +106,12 @@ class Switch:
 class Worker:
     """One task of the pool, and what it works on."""
 
-    __slots__ = ("at", "interrupted", "lane", "pool", "scope", "step", "task", "waiter")
+    __slots__ = ("at", "has_place", "interrupted", "lane", "pool", "scope", "step", "task", "waiter")
 
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
         self.at: Any = None
+        self.has_place = False
         self.task: Any = None
         self.scope: Any = None
         self.interrupted = False
@@ -234,9 +235,9 @@ class Worker:
         """Give the place back although the node's code has not ended."""
         if self.lane is not None:
             self.lane.leave_place()
-        elif self.at is not None:
+        elif self.has_place:
+            self.has_place = False
             self.at.places.release()
-            self.at = None
 
     def _suspending(self, run: JobRun) -> None:
         """Hand on what is done, and see that others go on."""

@@ -168,7 +168,7 @@ class Run:
             streams=len(core.legs),
             credit_out=core.credit_out(),
             busy_steps=len(core.engaged),
-            drops=tuple(core.drops),
+            drops=tuple(core.drops or ()),
             dropped=core.dropped_count,
             retries=core.retries,
             gaps=core.gaps,

@@ -301,7 +301,7 @@ class Runtime:
             step.out = core.open_leg(step, None, explicit=False, to=to)
         else:
             message = core.message(self.plan.root, payload, None, FREE, ())
-            core.forward(self.plan.root, message, Doorway(), to)
+            core.enter(message, Doorway(), to)
         core.entered()
         return facade(core)
 

@@ -72,6 +72,7 @@ class Station:
         "inline",
         "invoke",
         "is_inline",
+        "only_way",
         "places",
         "policy",
         "retries",
@@ -97,6 +98,7 @@ class Station:
         self.sees_chunks = signature.takes is Takes.CHUNK or signature.context is not None
         self.fast = self._is_fast()
         self.batch = 1 if self.fast else STEPS
+        self.only_way = only_way(site)
         self.inline = self._inline_function()
         self.invoke: Invoke = None  # type: ignore[assignment]
 
@@ -192,6 +194,16 @@ class Station:
 
 
 UNLIMITED = 1 << 60
+
+
+def only_way(site: Site) -> Edge | None:
+    """Give the one edge that every message which a node returns takes, if there is just one such edge."""
+    if len(site.outs) != 1 or site.joins:
+        return None
+    edge = site.outs[0]
+    policy = edge.policy
+    plain = policy.overflow == "wait" and not policy.feedback and policy.when is None and edge.group is None
+    return edge if plain and not needs_check(edge) and edge.slot is None else None
 
 
 def needs_check(edge: Edge) -> bool:

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("penguiflow")
 
+NO_LEGS: list[Leg] = []
+"""Shared by all steps that have none; never written to."""
+
 
 class Interruption(BaseException):
     """Why a step is interrupted by the runtime; never seen outside of it."""
@@ -120,14 +123,14 @@ class Step:
         self.attempts_spent = False
         self.has_place = False
         self.out: Leg | None = None if lane is None else lane.out
-        self.legs: list[Leg] = []
+        self.legs: list[Leg] = NO_LEGS
         self.one_way: dict[str, Leg] | None = None
         self.letters: Account | None = None
         self.letters_ride_on: Copies | None = None
         self.doors = 0
         self.held: list[tuple[Leg, Chunk[Any]]] | None = None
         self.held_letters: list[tuple[Message[Any], str | None]] | None = None
-        self.dirty: list[Leg] = []
+        self.dirty: list[Leg] = NO_LEGS
         self.spent = 0
         self.settled = False
         self.stale = False
@@ -214,12 +217,12 @@ class Step:
                         raise
         finally:
             worker.step = None
-            run.engaged.discard(self)
             self.flush()
             if self.lane is None and run.runtime.observers:
                 run.notify(StepEnded(run.id, self.station.site.key, None, self.attempt))
             if self.reason is not None:
                 await absorb(parking, self.task)
+            run.engaged.discard(self)  # last: the run may end as soon as nobody is engaged
 
     def over(self) -> None:
         """Let go of what the input rides on, and of the streams."""
@@ -228,7 +231,7 @@ class Step:
         self.settled = True
         if self.lane is None:
             for leg in self.legs:
-                leg.owners.remove(self)
+                leg.owners = tuple(owner for owner in leg.owners if owner is not self)
                 if leg.terminal is None and not leg.explicit:
                     leg.end("cancelled" if self.run.stopped or leg.dead else "done")
                 elif leg.terminal is None and leg.openers and not leg.owners:
@@ -260,7 +263,7 @@ class Step:
         if self.reason is not None and not isinstance(reason, Stopped):
             return
         self.reason = reason
-        scope = self.scope if isinstance(reason, Stopped) else self.inner
+        scope = self.scope if self.inner is None or isinstance(reason, Stopped) else self.inner
         self.run.pool.parking.interrupt(self.task, scope)
 
     def pause(self) -> None:
@@ -322,7 +325,7 @@ class Step:
         self.run.pool.parking.calm(self.task)
         if self.lane is None:
             for leg in self.legs:
-                if leg.owners == [self] and leg.terminal is None:
+                if leg.owners == (self,) and leg.terminal is None:
                     leg.restart(self.attempt)
                     leg.openers = 0
 
@@ -341,7 +344,7 @@ class Step:
         if isinstance(error, CreditError) and not caught:
             run.fail(error)  # whoever reads is too slow by definition: the error does not queue behind it
         for leg in list(self.legs):
-            if leg.terminal is None and leg.owners == [self]:
+            if leg.terminal is None and leg.owners == (self,):
                 heard = heard or leg.live > 0
                 leg.end("error", error)
         if not caught and not heard:
@@ -372,7 +375,7 @@ class Step:
         holder = self._holder()
         lent = holder.has_place
         holder.leave_place()
-        run.waits.add(wait)
+        run.waits_for(wait)
         if self.waits is None:
             self.waits = set()
         self.waits.add(wait)
@@ -434,7 +437,7 @@ class Step:
         """Wait while the run is paused."""
         while self.run.paused and not self.run.stopped:
             wait = Wait(self.run, f"{self.station.site.key} is paused")
-            self.run.resumers.append(wait)
+            self.run.resumers = (*self.run.resumers, wait)
             await self.wait(wait)
 
     async def unstuck_leg(self, leg: Leg) -> None:
@@ -442,11 +445,11 @@ class Step:
         while leg.stuck and not leg.dead:
             wait = Wait(self.run, f"{self.station.site.key} waits for room behind it", leg)
             room = _Room(wait)
-            leg.owners.append(room)
+            leg.owners = (*leg.owners, room)
             try:
                 await self.wait(wait)
             finally:
-                leg.owners.remove(room)
+                leg.owners = tuple(owner for owner in leg.owners if owner is not room)
 
     def unstuck(self) -> None:
         """Take note that a leg has room: those who wait for it have waits of their own."""
@@ -477,7 +480,7 @@ class Step:
     def flush(self) -> None:
         """Hand on what was emitted."""
         if self.dirty:
-            dirty, self.dirty = self.dirty, []
+            dirty, self.dirty = self.dirty, NO_LEGS
             for leg in dirty:
                 leg.flush()
 
@@ -690,11 +693,17 @@ class Step:
         inherit(chunk, parent if parent is not None else self.item, leg, meta)
         return chunk
 
+    def will_flush(self, leg: Leg, chunks: list[Chunk[Any]]) -> None:
+        """Begin to collect what is emitted; it is handed on with `flush`."""
+        leg.buffer = chunks
+        self.dirty = [*self.dirty, leg]
+
     def _append(self, leg: Leg, chunk: Chunk[Any], done: bool) -> None:
         chunk.done = done
-        if not leg.buffer:
-            self.dirty.append(leg)
-        leg.buffer.append(chunk)
+        if leg.buffer:
+            leg.buffer.append(chunk)
+        else:
+            self.will_flush(leg, [chunk])
         if self.clock is not None:
             self.clock.output()
 
@@ -930,7 +939,7 @@ class Step:
     def commit_state(self) -> None:
         """Make the writes of this attempt those of the node."""
         if self.state:
-            self.run.state.setdefault(self.station.site.key, {}).update(self.state)
+            self.run.keep(self.station.site.key, self.state)
         self.state = None
 
     def taken(self) -> bool:

@@ -18,7 +18,7 @@ from .fanin import join_step
 from .inbox import Sender, settle
 from .items import Gathered, Heading, Headers, Item, Message, copy_message
 from .joining import Gathering, Pairing, Verdict
-from .lifetime import Lifetime
+from .lifetime import NEVER, Lifetime
 from .mail import MailLane
 from .node import Takes
 from .observe import StepRetried
@@ -47,13 +47,15 @@ class _MessageRoad:
         """Say how many messages can wait at the node or begin to be worked on."""
         places = self._run.runtime.stations[self.edge.target.index].places
         mail = self._run.mail.get(self.edge.target.index)
-        inbox = mail.by_edge.get(self.edge.index) if mail is not None else None
+        inbox = mail.known(self.edge) if mail is not None else None
         free = places.limit - places.taken
         return free + (int(inbox.room()) if inbox is not None else self.edge.policy.capacity)
 
 
 class Traffic(Lifetime):
     """A run's messages and meetings."""
+
+    __slots__ = ()
 
     # -- messages
 
@@ -96,6 +98,14 @@ class Traffic(Lifetime):
             self._send(edges[0], message, sender)
             return
         self._copy_out(site, edges, message, sender)
+
+    def enter(self, message: Message[Any], sender: Sender, to: str | None) -> None:
+        """Send the input of the run in; that an entry accepts it was seen at the door."""
+        root = self.runtime.plan.root
+        if len(root.outs) == 1 and not root.joins:
+            self._send(root.outs[0], message, sender)
+        else:
+            self.forward(root, message, sender, to)
 
     def _copy_out(self, site: Site, edges: tuple[Edge, ...], message: Message[Any], sender: Sender) -> None:
         chosen = choose(self, site, [_MessageRoad(self, edge) for edge in edges], message.payload)
@@ -212,7 +222,7 @@ class Traffic(Lifetime):
 
     def _inbox_of(self, edge: Edge) -> Any:
         mail = self.mail.get(edge.target.index)
-        return mail.by_edge.get(edge.index) if mail is not None else None
+        return mail.known(edge) if mail is not None else None
 
     def has_room(self, site: Site, payload: Any, to: str | None) -> bool:
         """Say whether a message can be sent without waiting."""
@@ -242,7 +252,7 @@ class Traffic(Lifetime):
         edges = tuple(edge for edge in site.error_outs if edge.accepts is None or edge.accepts(caught))
         if not edges:
             return False
-        self.handled.append(error)
+        self.handled = (*self.handled, error)
         self._copy_out_errors(edges, self.message(site, caught, parent, ticket, tokens))
         return True
 
@@ -293,7 +303,7 @@ class Traffic(Lifetime):
         optional = tuple(slot.optional for slot in plan.slots)
 
         def decided(pairing: Pairing) -> None:
-            self.pairings.discard(pairing)
+            self._forget(pairing)
             if self.stopped:
                 self.drop_pairing(pairing)
             elif lane is not None:
@@ -304,8 +314,14 @@ class Traffic(Lifetime):
                 self.skip(station, pairing)
 
         pairing = Pairing(plan.site.index, optional, held, decided)
+        if self.pairings is NEVER:
+            self.pairings = set()
         self.pairings.add(pairing)
         return pairing
+
+    def _forget(self, pairing: Pairing) -> None:
+        if self.pairings is not NEVER:
+            self.pairings.discard(pairing)
 
     def fill(self, station: Station, slot: int, item: Any, lane_tokens: Tokens) -> None:
         """Put an item, or a stream, into its slot of the pairing that it belongs to."""
@@ -345,7 +361,7 @@ class Traffic(Lifetime):
 
     def drop_pairing(self, pairing: Pairing) -> None:
         """Let go of what arrived at a pairing, and of what it held."""
-        self.pairings.discard(pairing)
+        self._forget(pairing)
         for part in pairing.close():
             if isinstance(part, Item):
                 part._ticket.home()
@@ -382,7 +398,8 @@ class Traffic(Lifetime):
         parent = step.item
 
         def complete(gathering: Gathering) -> None:
-            self.gatherings.discard(gathering)
+            if self.gatherings is not NEVER:
+                self.gatherings.discard(gathering)
             held, gathering.held = gathering.held, ()
             if self.stopped:
                 release(held)
@@ -392,6 +409,8 @@ class Traffic(Lifetime):
             self.mail_of(station).begin(Step(self, station, value, parent, ticket, held))  # type: ignore[arg-type]
 
         gathering = Gathering(site.index, held, complete)
+        if self.gatherings is NEVER:
+            self.gatherings = set()
         self.gatherings.add(gathering)
         return gathering
 
@@ -411,7 +430,11 @@ class Traffic(Lifetime):
             text = f"run {self.id}: the gather {station.site.key} has got more than max_parts={limit} parts"
             self.fail(StepError(text, run_id=self.id, node=station.site.key))
 
-    # -- retries
+    # -- state and retries
+
+    def keep(self, node: str, written: dict[str, Any]) -> None:
+        """Make what a step has written the state of its node."""
+        self.state = {**self.state, node: {**self.state.get(node, {}), **written}}
 
     def may_retry(self, station: Station, policy: Retry) -> bool:
         """Say whether the node's budget of retries in this run allows one more."""
@@ -422,7 +445,7 @@ class Traffic(Lifetime):
     def retried(self, step: Step) -> None:
         """Count a retry."""
         index = step.station.site.index
-        self.retries_by_site[index] = self.retries_by_site.get(index, 0) + 1
+        self.retries_by_site = {**self.retries_by_site, index: self.retries_by_site.get(index, 0) + 1}
         self.retries += 1
         step.station.retries += 1
         self.notify(StepRetried(self.id, step.station.site.key, step.attempt))

@@ -14,6 +14,7 @@ from typing import Any
 
 import anyio
 
+from penguiflow import Flow, GraphError
 from penguiflow.testing import RandomGraph, virtual_backend
 from penguiflow.testing.graphs.shapes import ROOT, Layout, Pause, Shape
 from penguiflow.testing.graphs.topology import Topology
@@ -146,7 +147,7 @@ def shrink(kind: Kind, backend: str, graph: RandomGraph) -> tuple[RandomGraph, l
             if candidate is None:
                 continue
             wrong = attempt_once(kind, backend, candidate, numbers)
-            if symptoms(wrong) & known:
+            if wrong and symptoms(wrong) <= known:
                 graph, found, progressing = candidate, wrong, True
                 break
     return graph, numbers, found
@@ -161,11 +162,24 @@ def grown(seed: int, layout: Layout) -> RandomGraph | None:
         return None
     try:
         graph = RandomGraph(seed, layout, Topology(layout))
+        if edges_of(graph.flow()) != roads_of(layout):
+            return None
         for number in range(RUNS):
             graph.expected(graph.payload(number))
-    except (AssertionError, LookupError, TypeError, ValueError, AttributeError):
+    except (AssertionError, LookupError, TypeError, ValueError, AttributeError, GraphError):
         return None
     return graph
+
+
+def roads_of(layout: Layout) -> set[tuple[str, str]]:
+    """Tell the edges of a layout by the keys of their ends."""
+    keys = {name: shape.key for name, shape in layout.shapes.items()} | {ROOT: ROOT}
+    return {(keys[road.source], keys[road.target]) for road in layout.roads}
+
+
+def edges_of(flow: Flow) -> set[tuple[str, str]]:
+    """Tell the edges of a flow by the keys of their ends."""
+    return {(edge.source.key, edge.target.key) for edge in flow.plan.edges}
 
 
 def shrink_first(kind: Kind, first: int, count: int) -> int:

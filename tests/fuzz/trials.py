@@ -20,9 +20,12 @@ import anyio.lowlevel
 from penguiflow import DeadlineExceeded, Run, RunCancelled, Runtime, StepError, StreamClosed
 from penguiflow.testing import KINDS, InjectedError, RandomGraph, Seen, differences, imbalances, random_graph
 
+from .watching import Faint, Ledger, count_while, pause_and_resume
+
 Kind = Literal["values", "failures", "cancels", "retries"]
 TRIALS: tuple[Kind, ...] = ("values", "failures", "cancels", "retries")
 RUNS = 3
+QUIET = 200.0  # virtual seconds, in which all steps of a run end
 LIMIT = 600.0  # virtual seconds; where every task waits, time jumps there at once
 
 
@@ -117,6 +120,7 @@ async def read_fed(trial: Trial, run: Run, payloads: list[Any], seen: Seen, rng:
         try:
             for payload in payloads:
                 await run.send(payload)
+            trial.wrong += await quiet_credit(trial, run)
             await run.end_input()
         except (StreamClosed, RunCancelled):
             return  # the flow has left its input, or is over: the reader will know
@@ -130,6 +134,21 @@ async def read_fed(trial: Trial, run: Run, payloads: list[Any], seen: Seen, rng:
             group.cancel_scope.cancel()
     if error is not None:
         raise error
+
+
+async def quiet_credit(trial: Trial, run: Run) -> list[str]:
+    """Wait until nothing moves in a run whose input is open; tell the credit that is not home then (rule 2.3).
+
+    If cancelled, nothing was changed.
+    """
+    forms = {shape.form for shape in trial.graph.layout.shapes.values()}
+    if uses_threads(trial.graph) or "shared" in forms:  # a stream that nobody ends holds what it rides on
+        return []
+    await anyio.sleep(QUIET)
+    statistics = run.statistics()
+    if statistics.credit_out == 0 or statistics.status != "running":
+        return []
+    return [f"a quiet run has credit out (rule 2.3): {statistics}"]
 
 
 def drops_reported(trial: Trial) -> list[str]:
@@ -332,12 +351,16 @@ RUNNERS: dict[Kind, Callable[[Trial, int], Awaitable[None]]] = {
 async def attempt(kind: Kind, graph: RandomGraph, numbers: Sequence[int] = range(RUNS)) -> list[str]:
     """Run the runs of one trial and tell what is wrong. If cancelled, so are they."""
     trial: Trial | None = None
+    rng = random.Random(f"{graph.seed}/trial")
+    ledger = Ledger()
+    observers = [o for o in (ledger, Faint(rng.randint(1, 20))) if rng.random() < 0.3]
     try:
         with anyio.fail_after(LIMIT):
-            async with graph.flow().open(**graph.options) as runtime:
-                trial = Trial(graph, random.Random(graph.seed), runtime)
+            async with graph.flow().open(**graph.options, observers=observers) as runtime:
+                trial = Trial(graph, rng, runtime)
                 await run_all(kind, trial, numbers)
             trial.wrong += [f"closed: {text}" for text in imbalances(runtime.statistics())]
+            trial.wrong += ledger.left()
     except TimeoutError:
         found = ["hangs: everything waits"]
         if trial is not None:
@@ -348,10 +371,15 @@ async def attempt(kind: Kind, graph: RandomGraph, numbers: Sequence[int] = range
 
 async def run_all(kind: Kind, trial: Trial, numbers: Sequence[int]) -> None:
     """Run the runs of a trial at once, and check that nothing is lost. If cancelled, so are they."""
-    runner = RUNNERS[kind]
-    async with anyio.create_task_group() as group:
-        for number in numbers:
-            group.start_soon(guarded, trial, runner, number)
+    async with anyio.create_task_group() as beside:
+        if trial.rng.random() < 0.3 and not uses_threads(trial.graph):
+            beside.start_soon(count_while, trial.runtime, trial.wrong)
+        if trial.rng.random() < 0.2 and kind != "failures":
+            beside.start_soon(pause_and_resume, trial.runtime, trial.rng)
+        async with anyio.create_task_group() as group:
+            for number in numbers:
+                group.start_soon(guarded, trial, RUNNERS[kind], number)
+        beside.cancel_scope.cancel()
     trial.wrong += imbalances(trial.runtime.statistics())
     if kind == "values":
         trial.wrong += drops_reported(trial)
