@@ -68,7 +68,9 @@ class BatchLane(PassingLane):
 
     def note_unstarted(self) -> None:
         """Tell the inbox what is not begun, because others can look now; give way to those who wait for a place."""
-        if self.station.places.waiting:
+        if self.dead:
+            let_go(self.recall())
+        elif self.station.places.waiting:
             self.put_back()
         self.inbox.unstarted = len(self.batch) - self.current() - 1
         self.inbox.freed()

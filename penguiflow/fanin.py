@@ -149,7 +149,10 @@ class JoinLane(PassingLane):
     def take_over(self, road: OpenRoad, chunk: Chunk[Any]) -> None:
         """Put a chunk into its slot."""
         assert road.edge.slot is not None
-        self.run.fill(self.station, road.edge.slot, chunk, ())
+        if self.failing is not None:
+            settle(chunk)  # one of the branches has failed: nothing is paired any more
+        else:
+            self.run.fill(self.station, road.edge.slot, chunk, ())
 
     def runnable(self) -> bool:
         """Say whether the oldest pairing is decided."""

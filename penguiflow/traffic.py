@@ -286,7 +286,7 @@ class Traffic(Lifetime):
         for plan in leg.site.joins:
             if plan.by_chunk:
                 lane = self.lanes.get((plan.site.index, leg.stream_id, None))
-                if lane is not None:
+                if lane is not None and lane.failing is None:
                     pairing = self._pairing(plan, carried + tokens, lane)
                     lane.queue.append(pairing)
                     tokens += pairing.tokens

@@ -1,4 +1,4 @@
-"""What does not fit through the door is refused, with the name of the entry and of the field that is wrong."""
+"""What does not fit through the door is refused, naming the entry and the field that is wrong."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def refusal(flow: Flow, payload: Any, to: str | None = None, *, is_stream: bool 
     ],
 )
 def test_what_fits_goes_in(entry: Any, payload: Any) -> None:
-    """Also what is empty, and what pydantic has no word for; nothing is converted, so nothing is given back."""
+    """Also what is empty, and what pydantic has no word for; nothing is converted or given back."""
     assert refusal(Flow("door", entry), payload) is None
 
 
@@ -183,7 +183,9 @@ def test_the_entry_that_is_asked_for_decides() -> None:
     """With `to=` only that one counts; an unknown one is named beside those that there are."""
     flow = Flow("door", counts, reads)
     assert refusal(flow, 3, "counts") is None
-    assert (refusal(flow, 3, "reads") or "").startswith("flow door does not accept this payload: reads takes str")
+    said = refusal(flow, 3, "reads")
+    assert said is not None
+    assert said.startswith("flow door does not accept this payload: reads takes str")
     assert refusal(flow, 3, "count") == "flow door has no entry 'count'; its entries: counts, reads"
 
 

@@ -66,7 +66,7 @@ class Holders(RuleBasedStateMachine):
         assert sorted(token.slot for token in self.place.over) == [token.slot for token in over]
 
 
-Holders.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+Holders.TestCase.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
 TestHolders = Holders.TestCase
 
 

@@ -75,7 +75,7 @@ class Rooms(RuleBasedStateMachine):
         assert not self.waiting or self.places.taken == self.places.limit
 
 
-Rooms.TestCase.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
+Rooms.TestCase.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
 TestRooms = Rooms.TestCase
 
 

@@ -1,7 +1,7 @@
 """What waits on an edge: state machines over the inboxes, with a lane and a run that only write down.
 
-At each moment: offered = delivered + dropped + waiting (rule 2.9), no more waits than the capacity (rule 2.2),
-order is kept, and what each item rode on comes home exactly when it is let go.
+At each moment offered = delivered + dropped + waiting (2.9), no more waits than the capacity (2.2), order
+is kept, and what each item rode on comes home exactly when it is let go.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from penguiflow.graph import Edge
 from penguiflow.inbox import UNBOUNDED, Inbox, Meter, OverflowInbox, SizedInbox, new_inbox, settle
 from penguiflow.items import Chunk, Drop, Headers, Heading
 
-FEW = settings(max_examples=60, stateful_step_count=40, deadline=None)
+FEW = settings(max_examples=80, stateful_step_count=40, deadline=None)
 HEADING = Heading(("left",), "s", 1, "r1", "t", None, Headers(), {})
 
 
@@ -153,6 +153,7 @@ class Edges(RuleBasedStateMachine):
         self.waiting += self.door[:count]
         del self.door[:count]
 
+    @precondition(lambda self: len(self.door) < 4)
     @rule(count=st.integers(1, 7))
     def receive(self, count: int) -> None:
         """What fits waits, what does not stands at the door, behind who stands there."""
@@ -167,14 +168,14 @@ class Edges(RuleBasedStateMachine):
         self.inbox.receive(list(batch), self.sender)
         assert self.lane.woken == woken + (not self.lane.scheduled)
 
+    @precondition(lambda self: self.door)
     @rule()
     def watch(self) -> None:
         """Several may want to know when the road is free: each is told once."""
-        if self.door:
-            self.inbox.watch(self.sender)
-            self.watching += 1
+        self.inbox.watch(self.sender)
+        self.watching += 1
 
-    @precondition(lambda self: not self.held)
+    @precondition(lambda self: self.waiting and not self.held)
     @rule(limit=st.integers(1, 8))
     def take(self, limit: int) -> None:
         """The lane gets the oldest; what it has not begun counts as waiting."""
@@ -215,6 +216,7 @@ class Edges(RuleBasedStateMachine):
         self.waiting[:0] = self.held
         self.held = []
 
+    @precondition(lambda self: self.waiting or self.watching)
     @rule()
     def purge(self) -> None:
         """All that waits, or stands at the door, is let go at once; who watched is told."""
@@ -276,6 +278,7 @@ class SizedEdges(Edges):
             waiting.append(size)
         return len(batch)
 
+    @precondition(lambda self: len(self.door) < 4)
     @rule(sizes=st.lists(st.integers(0, 15), min_size=1, max_size=4))
     def receive_sizes(self, sizes: list[int]) -> None:
         """Chunks of all sizes, some larger than the whole budget."""
@@ -288,7 +291,7 @@ class SizedEdges(Edges):
             self.door = batch[fits:]
         self.inbox.receive(list(batch), self.sender)
 
-    @precondition(lambda self: not self.held)
+    @precondition(lambda self: self.waiting and not self.held)
     @rule(limit=st.just(1))
     def take(self, limit: int) -> None:  # type: ignore[override]
         """One is taken, and begun at once (what is taken and not begun: see below)."""
@@ -321,9 +324,7 @@ class DroppingEdges(RuleBasedStateMachine):
 
     inbox: OverflowInbox
 
-    @initialize(
-        capacity=st.integers(1, 4), overflow=st.sampled_from(["drop_oldest", "drop_newest", "merge"])
-    )
+    @initialize(capacity=st.integers(1, 4), overflow=st.sampled_from(["drop_oldest", "drop_newest", "merge"]))
     def opens(self, capacity: int, overflow: str) -> None:
         options: dict[str, Any] = {"merge": joined} if overflow == "merge" else {}
         over = edge_with(capacity=capacity, overflow=overflow, **options)
@@ -360,6 +361,7 @@ class DroppingEdges(RuleBasedStateMachine):
                     self.waiting[-1] = joined(self.waiting[-1], one.payload)
         self.inbox.receive(batch, self.sender)
 
+    @precondition(lambda self: self.waiting)
     @rule(limit=st.integers(1, 3))
     def take(self, limit: int) -> None:
         """One at a time, each on a credit of the gate; what a worker has can't be dropped any more."""
@@ -376,6 +378,7 @@ class DroppingEdges(RuleBasedStateMachine):
     def done(self, number: int) -> None:
         settle(self.working.pop(number % len(self.working)))
 
+    @precondition(lambda self: self.waiting)
     @rule()
     def purge(self) -> None:
         self.purged += len(self.waiting)
@@ -478,12 +481,12 @@ def test_drops_are_told_while_a_worker_holds_all() -> None:
 
 
 def test_the_kind_of_inbox_is_the_edges_policy() -> None:
-    """A feedback edge is bounded elsewhere, a balanced branch holds one, so that who is free gets the next."""
+    """A feedback edge is bounded elsewhere; a balanced branch holds one: who is free gets the next."""
     assert type(inbox_with(capacity=3)) is Inbox
     assert type(inbox_with(capacity=3, capacity_bytes=5)) is SizedInbox
-    assert {
-        type(inbox_with(overflow=overflow)) for overflow in ("drop_oldest", "drop_newest", "fail")
-    } == {OverflowInbox}
+    assert {type(inbox_with(overflow=overflow)) for overflow in ("drop_oldest", "drop_newest", "fail")} == {
+        OverflowInbox
+    }
     assert inbox_with(overflow="fail").gate is None
 
     @node

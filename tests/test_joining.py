@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from penguiflow.completion import Token, hold, release
 from penguiflow.joining import Gathering, Pairing, Verdict
 
-FEW = settings(max_examples=80, stateful_step_count=30, deadline=None)
+FEW = settings(max_examples=40, stateful_step_count=30, deadline=None)
 
 
 def judged(came: tuple[bool, ...], optional: tuple[bool, ...]) -> Verdict:
@@ -127,7 +127,7 @@ class Pairings(RuleBasedStateMachine):
 
 
 class Gatherings(RuleBasedStateMachine):
-    """A gather against a naive one: parts by index; complete when the spread and all its parts are over (4.4)."""
+    """A gather against a naive one: complete when the spread and all its parts are over (4.4)."""
 
     @initialize()
     def opens(self) -> None:

@@ -33,10 +33,10 @@ def test_counts_that_make_no_sense(name: str, value: Any) -> None:
     assert str(caught.value) == f"open({name}={value!r}): a whole number of at least 1 is needed"
 
 
-@pytest.mark.xfail(strict=True, reason="Options takes None for window and hop_limit, and fails later, in a run")
+@pytest.mark.xfail(strict=True, reason="Options takes None for window and hop_limit")
 @pytest.mark.parametrize("name", ["window", "hop_limit"])
 def test_limits_that_must_be_there(name: str) -> None:
-    """`None` stands for "no limit" only where that is offered: windows and hops are always bounded (2.2, 2.7)."""
+    """`None` is "no limit" only where that is offered: windows and hops are always bounded (2.2, 2.7)."""
     with pytest.raises(ValueError, match=rf"open\({name}=None\)"):
         Options(**{name: None})  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""What a full edge does, against a model: never more than the capacity waits, and nothing is lost unreported."""
+"""What a full edge does, against a model: at most the capacity waits, and nothing is lost unreported."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def modelled(policy: str, waiting: list[list[int]], number: int) -> int:
 
 
 @pytest.mark.parametrize("policy", sorted(ENDS_WINDOW))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(capacity=st.integers(1, 4), arrivals=st.lists(st.booleans(), max_size=30))
 def test_offered_is_kept_and_dropped(policy: str, capacity: int, arrivals: list[bool]) -> None:
-    """At each moment: at most the capacity waits, offered = delivered + dropped + waiting, as the model says."""
+    """At most the capacity waits, offered = delivered + dropped + waiting, always, as in the model."""
     waiting: list[Item] = []
     model: list[list[int]] = []
     offered, dropped, delivered, gone = 0, 0, 0, []
@@ -80,7 +80,7 @@ def test_the_oldest_stay() -> None:
 
 
 def test_merging_gives_the_older_first() -> None:
-    """The function gets the payload that waits and the one that came; the item that came is gone, unchanged."""
+    """The function gets what waits and what came; the item that came is gone, unchanged."""
     waiting, late = [Item([1]), Item([2])], Item([3])
     newest = waiting[-1]
     assert merge_into_newest(waiting, late, lambda older, newer: [*older, -1, *newer]) is late
@@ -101,6 +101,6 @@ def test_a_merge_that_raises_changes_nothing() -> None:
 
 
 def test_the_policies() -> None:
-    """The names are those of the public contract; a stream's window ends where data may be dropped or merged."""
+    """The names are those of the contract; a stream's window ends where data may be dropped or merged."""
     assert OVERFLOWS == get_args(Overflow) == ("wait", "drop_oldest", "drop_newest", "merge", "fail")
     assert set(OVERFLOWS) - ENDS_WINDOW == {"wait", "fail"}

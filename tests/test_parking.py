@@ -1,4 +1,4 @@
-"""The only place that knows the event loop keeps its word on both: no wake-up is lost, and timers keep order."""
+"""The only place that knows the event loop keeps its word on both: no wake-up is lost, timers keep order."""
 
 from __future__ import annotations
 
@@ -141,6 +141,19 @@ async def test_a_timer_is_never_early(parking: Any) -> None:
     here.close()
 
 
+async def test_a_sooner_timer_does_not_wait_for_a_later_one(parking: Any) -> None:
+    """What is set while the loop sleeps for another timer goes off at its own time."""
+    here = parking()
+    over = anyio.Event()
+    far = here.later(30, lambda: None)
+    await anyio.wait_all_tasks_blocked()
+    here.later(0.005, over.set)
+    with anyio.fail_after(5):
+        await over.wait()
+    far.cancel()
+    here.close()
+
+
 async def test_timers_can_be_called_off(parking: Any) -> None:
     """A cancelled timer never goes off; cancelling it twice, or after it went off, is harmless."""
     here = parking()
@@ -214,6 +227,7 @@ async def test_tasks_belong_to_the_loop(parking: Any) -> None:
     with anyio.CancelScope() as scope:
         here.spawn(main, "a task")
         scope.cancel()
+        await anyio.sleep(0)
     with anyio.fail_after(5):
         await over.wait()
     assert [(who, task is here.task()) for who, task in seen] == [("nobody", False)]

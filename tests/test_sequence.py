@@ -20,9 +20,7 @@ def test_a_lower_number_is_refused(next_seq: int, behind: int) -> None:
     """The error names the rule and both numbers."""
     with pytest.raises(ValueError, match=r"^rule 1\.4: seq ") as caught:
         skipped(next_seq, next_seq - behind)
-    assert str(caught.value) == (
-        f"rule 1.4: seq {next_seq - behind} is lower than the next one, {next_seq}"
-    )
+    assert str(caught.value) == (f"rule 1.4: seq {next_seq - behind} is lower than the next one, {next_seq}")
 
 
 @given(seqs=st.lists(st.integers(0, 20), max_size=20))

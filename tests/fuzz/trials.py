@@ -26,7 +26,7 @@ Kind = Literal["values", "failures", "cancels", "retries"]
 TRIALS: tuple[Kind, ...] = ("values", "failures", "cancels", "retries")
 RUNS = 3
 QUIET = 200.0  # virtual seconds, in which all steps of a run end
-LIMIT = 600.0  # virtual seconds; where every task waits, time jumps there at once
+LIMIT = 3000.0  # virtual seconds; where every task waits, time jumps there at once
 
 
 class LeftEarly(Exception):
@@ -137,7 +137,7 @@ async def read_fed(trial: Trial, run: Run, payloads: list[Any], seen: Seen, rng:
 
 
 async def quiet_credit(trial: Trial, run: Run) -> list[str]:
-    """Wait until nothing moves in a run whose input is open; tell the credit that is not home then (rule 2.3).
+    """Wait until nothing moves in a run whose input is open; tell the credit that is out then (rule 2.3).
 
     If cancelled, nothing was changed.
     """
