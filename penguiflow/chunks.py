@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from .inbox import settle
 from .items import Chunk
 from .lane import HOLE, PassingLane, let_go
-from .pool import Switch
 from .step import Restarted, Step, absorb, chunk_step
 
 if TYPE_CHECKING:
@@ -110,48 +109,37 @@ class WalkingLane(BatchLane):
         self.holes = False
         self.stale = False
 
-    async def work(self, worker: Worker) -> None:
-        """Run the node, and those behind it, over a batch."""
+    async def work(self, worker: Worker) -> WalkingLane | None:
+        """Run the node over a batch; gives the lane that the batch goes on to in the same hands."""
         run = self.run
-        parking = run.pool.parking
-        worker.task = parking.task()
-        run.engaged.add(worker)
-        lane: WalkingLane | None = self
-        try:
-            with parking.scope() as worker.scope:
-                self.take()
-                while lane is not None:
-                    lane = await lane._turn(worker)
-                    if lane is not None:
-                        await Switch(lane.context())
-            if worker.interrupted:
-                await absorb(parking, worker.task)
-        finally:
-            run.engaged.discard(worker)
-            worker.interrupted = False
-            worker.task = worker.scope = None
-
-    async def _turn(self, worker: Worker) -> WalkingLane | None:
-        """Run the node over the batch; gives the lane that the batch goes on to in the same hands."""
+        if self.cursor is None:
+            self.take()
         worker.lane = self
-        worker.at = self.station
-        self.begun = 0
+        run.engaged.add(worker)
         following = None
         try:
-            await self._walk()
-            following = self._walk_on()
-        except BaseException as exc:
-            self._broke(exc)
+            with run.pool.parking.scope() as worker.scope:
+                try:
+                    await self._walk()
+                    following = self._walk_on()
+                except BaseException as exc:
+                    self._broke(exc)
+            if worker.interrupted:
+                await absorb(run.pool.parking, run.pool.parking.task())
+                worker.interrupted = False
         finally:
-            worker.lane = None
-            self.stale = False
+            worker.lane = worker.scope = None
+            run.engaged.discard(worker)
             self.leave()
         return following
 
     async def _walk(self) -> None:
         """The hot loop: nothing in it but the node (each line more is measurable in `tests/bench`)."""
+        station = self.station
+        function = station.function
         count = len(self.batch)
-        function = self.station.function
+        self.begun = 0
+        self.stale = False
         began = perf_counter()
         for chunk in self.cursor:
             result = await function(chunk.payload)
@@ -159,7 +147,8 @@ class WalkingLane(BatchLane):
                 chunk.payload = result
             else:
                 self._filter(chunk)
-        self.station.took(count, perf_counter() - began)
+        if count >= station.batch:
+            station.took(count, perf_counter() - began)
 
     def _filter(self, chunk: Chunk[Any]) -> None:
         settle(chunk)
@@ -168,40 +157,33 @@ class WalkingLane(BatchLane):
 
     def _walk_on(self) -> WalkingLane | None:
         """Hand the results on; where the next lane is free to, it takes them over at once."""
-        part = self._part(len(self.batch))
-        out = self.out
-        road = out.direct
+        part = self.batch if not self.begun and not self.holes else self._part(len(self.batch))
+        road = self.out.direct
         if road is None or not part or self.stale:
             self._send(part)
             return None
         lane: Any = road.lane
-        station = lane.station
-        count = len(part)
-        if (
-            type(lane) is not WalkingLane
-            or lane.scheduled
-            or lane.dead
-            or self.run.paused
-            or self.run.stopped
-            or out.terminal is not None
-            or road.items
-            or road.door
-            or count > station.batch
-            or lane.out.stuck
-            or (count > 1 and count > lane.out.room())
-            or not station.places.take()
-        ):
-            self._send(part)
+        if type(lane) is not WalkingLane or not lane.may_take_over(road, len(part)):
+            self.out.push(part)
             return None
-        out.passed(part)
-        road.meter.pass_through(count)
-        station.steps += count
+        self.out.passed(part)
+        road.meter.pass_through(len(part))
+        lane.station.steps += len(part)
         lane.scheduled = lane.has_place = True
         lane.inbox = road
         lane.batch = part
         lane.cursor = iter(part)
         self.run.busy += 1
         return lane  # type: ignore[no-any-return]
+
+    def may_take_over(self, road: Any, count: int) -> bool:
+        """Say whether nobody else has a claim on the lane, and take a place at its node."""
+        if self.scheduled or self.dead or road.items or road.door or count > self.station.batch:
+            return False
+        run, out = self.run, self.out
+        if run.paused or run.stopped or out.stuck or (count > 1 and count > out.room()):
+            return False
+        return self.station.places.take()
 
     def _part(self, end: int) -> list[Chunk[Any]]:
         """Cut out the results up to an index."""

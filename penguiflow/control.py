@@ -26,12 +26,12 @@ def as_control(kind: str | Control, payload: Any, node: str | None, stream_id: s
 class Controls:
     """The commands that reach one step: ``async for control in ctx.controls()``; ends with the run."""
 
-    __slots__ = ("_closed", "_parking", "_pending", "_waiter")
+    __slots__ = ("_closed", "_parking", "_pending", "_waiters")
 
     def __init__(self, parking: Parking) -> None:
         self._parking = parking
         self._pending: deque[Control] = deque()
-        self._waiter: Any = None
+        self._waiters: list[Any] = []
         self._closed = False
 
     def deliver(self, control: Control) -> None:
@@ -45,8 +45,8 @@ class Controls:
         self._wake()
 
     def _wake(self) -> None:
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
             self._parking.wake(waiter)
 
     def next_nowait(self) -> Control:
@@ -63,12 +63,11 @@ class Controls:
         while not self._pending:
             if self._closed:
                 raise StopAsyncIteration
-            if self._waiter is None:
-                self._waiter = self._parking.waiter()
-            waiter = self._waiter
+            waiter = self._parking.waiter()
+            self._waiters.append(waiter)
             try:
                 await waiter
             finally:
-                if self._waiter is waiter:
-                    self._waiter = None
+                if waiter in self._waiters:
+                    self._waiters.remove(waiter)
         return self._pending.popleft()

@@ -88,12 +88,13 @@ class Account:
         """Take a waiter out of the queue, if it is there."""
         if self.waiters and waiter in self.waiters:
             self.waiters.remove(waiter)
+            self.grant()
 
     def close(self, on_idle: Callable[[], None]) -> None:
         """Say that nothing more will be spent; call ``on_idle`` when all credit is home, at once if it is."""
-        self.half = 1
         self.on_idle = on_idle
         self.grant()
+        self.half = max(1, self.out)  # the last one to come home is the one that counts
 
     def __repr__(self) -> str:
         return f"<account {self.out}/{self.window} out>"

@@ -14,7 +14,7 @@ from .inbox import UNBOUNDED, Meter, Sender, settle
 from .items import Chunk, Item
 from .joining import Pairing, Verdict
 from .lane import Lane, PassingLane
-from .step import Step
+from .step import Restarted, Step
 
 if TYPE_CHECKING:
     from .core import RunCore
@@ -131,11 +131,12 @@ class SlotLane(TakingLane):
 class JoinLane(PassingLane):
     """One stream at a join by chunk: pairings in order of seq, decided from the head."""
 
-    __slots__ = ("queue",)
+    __slots__ = ("queue", "step")
 
     def __init__(self, run: RunCore, station: Station, stream_id: str, explicit: bool) -> None:
         super().__init__(run, station, stream_id, explicit)
         self.queue: deque[Pairing] = deque()
+        self.step: Step | None = None
 
     @property
     def sees_numbers(self) -> bool:
@@ -196,6 +197,9 @@ class JoinLane(PassingLane):
         if attempt <= self.out.heading.attempt:
             return
         queue, self.queue = self.queue, deque()
+        if self.step is not None:
+            self.step.stale = True
+            self.step.interrupt(Restarted())
         self.out.restart(attempt)
         for pairing in queue:
             self.run.drop_pairing(pairing)
@@ -219,7 +223,9 @@ class JoinLane(PassingLane):
 
     async def _join(self, worker: Worker, pairing: Pairing) -> None:
         self.station.steps += 1
-        await self.do(join_step(self.run, self.station, pairing, self), worker)
+        self.step = join_step(self.run, self.station, pairing, self)
+        await self.do(self.step, worker)
+        self.step = None
 
 
 def join_step(run: RunCore, station: Station, pairing: Pairing, lane: Any) -> Step:

@@ -232,6 +232,10 @@ class SizedInbox(Inbox):
     def _waiting_bytes(self) -> int:
         return sum(self.sizer(item.payload) for item in self.items)
 
+    def take(self, limit: int) -> list[Any]:
+        """Give one item to the lane: what a worker holds would have to be counted, too."""
+        return super().take(1)
+
     def room(self) -> int:
         """Say that one item may be tried at a time: its size is not known before."""
         return min(1, super().room())
@@ -348,8 +352,10 @@ class OverflowInbox(Inbox):
 
     def put_back(self, batch: list[Any]) -> None:
         """Take back what the lane has not begun, and the gate its credit."""
-        if self.gate is not None:
-            self.gate.free += len(batch)
+        for item in batch:
+            if self.gate is not None:
+                item._ticket = FREE
+                self.gate.home()
         super().put_back(batch)
 
 

@@ -34,6 +34,7 @@ class InlineRoad:
         self.closed = False
 
     empty = True
+    items = ()
 
     @property
     def stuck(self) -> bool:

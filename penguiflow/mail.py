@@ -161,7 +161,6 @@ class MailLane(Lane):
         """Carry a message through nodes without policy or context, as long as the next one is free."""
         run = self.run
         parking = run.pool.parking
-        worker.task = parking.task()
         run.engaged.add(worker)
         self._take_up()
         try:
@@ -172,7 +171,7 @@ class MailLane(Lane):
         finally:
             run.engaged.discard(worker)
             worker.interrupted = False
-            worker.task = worker.scope = None
+            worker.scope = None
             self._put_down()
 
     async def _carry(self, worker: Worker, item: Message[Any]) -> None:

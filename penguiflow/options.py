@@ -24,7 +24,10 @@ class Options:
     def __post_init__(self) -> None:
         for name in ("window", "window_bytes", "max_runs", "hop_limit"):
             value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            optional = name in ("window_bytes", "max_runs")
+            if value is None and optional:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"open({name}={value!r}): a whole number of at least 1 is needed")
         if not self.cleanup_timeout >= 0:
             raise ValueError(f"open(cleanup_timeout={self.cleanup_timeout!r}): seconds, not less than 0")

@@ -211,6 +211,9 @@ class TrioParking:
     def later(self, delay: float, call: Callable[[], None]) -> Cancellable:
         """Call a function in ``delay`` seconds."""
         timer = _TrioTimer(call)
+        if len(self._timers) > 64 and sum(entry[2].call is None for entry in self._timers) * 2 > len(self._timers):
+            self._timers = [entry for entry in self._timers if entry[2].call is not None]
+            heapq.heapify(self._timers)
         heapq.heappush(self._timers, (self.now() + delay, next(self._order), timer))
         if self._scope is None:
             self._scope = _trio().CancelScope()

@@ -81,8 +81,8 @@ class Job(Protocol):
     def context(self) -> Variables:
         """The context variables to work under."""
 
-    async def work(self, worker: Worker) -> None:
-        """Do it; the place is given back inside."""
+    async def work(self, worker: Worker) -> Job | None:
+        """Do it; the place is given back inside. Gives a job to do next in the same hands, with its place."""
 
     def placed(self) -> None:
         """Take over a place, and be pushed again."""
@@ -122,6 +122,7 @@ class Worker:
     async def main(self) -> None:
         """Work until the pool closes."""
         pool = self.pool
+        self.task = pool.parking.task()
         try:
             while not pool.closed:
                 job = pool.next()
@@ -159,16 +160,17 @@ class Worker:
         run = job.run
         try:
             await self._drive(job)
+            self.lane = self.step = None
+            if run.stopped:
+                run.maybe_ended()
+            elif run.names_streams and run.busy > 0:
+                run.close_explicit()
+            elif run.busy == 0:
+                run.at_rest()
         except Exception as exc:
+            self.lane = self.step = None
             run.crashed(exc)
-        self.lane = self.step = None
         pool = self.pool
-        if run.stopped:
-            run.maybe_ended()
-        elif run.names_streams and run.busy > 0:
-            run.close_explicit()
-        elif run.busy == 0:
-            run.at_rest()
         pool.worked += 1
         if pool.worked >= ITEMS_PER_TURN:
             pool.worked = 0
@@ -184,8 +186,13 @@ class Worker:
             pool.current = self
             try:
                 trap = enter(resume, value)
-            except StopIteration:
-                return
+            except StopIteration as end:
+                if end.value is None:
+                    return
+                enter = end.value.context().run  # the next job, in the same hands, under its own variables
+                coroutine = end.value.work(self)
+                resume, value = coroutine.send, None
+                continue
             finally:
                 pool.current = None
             if type(trap) is Switch:
@@ -195,7 +202,7 @@ class Worker:
             try:
                 value = yield trap
                 resume = coroutine.send
-                if self.step is not None or self.task is not None:
+                if self.step is not None or self.scope is not None:
                     pool.parking.resuming(value, self._scopes())
             except BaseException as exc:
                 value = exc  # type: ignore[assignment]
@@ -213,7 +220,7 @@ class Worker:
     @property
     def station(self) -> Any:
         """The node that the worker is at."""
-        return self.at
+        return self.lane.station if self.lane is not None else self.at
 
     def interrupt(self, reason: object) -> None:
         """Cancel what the node does."""

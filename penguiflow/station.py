@@ -149,9 +149,11 @@ class Station:
         return given
 
     def took(self, count: int, seconds: float) -> None:
-        """Learn from a batch how large the next one may be."""
-        mean = seconds / count if count else 0.0
-        self.batch = min(BATCH, int(BATCH_SECONDS / mean)) or 1 if mean > 0 else BATCH
+        """Learn from a full batch how large the next one may be."""
+        if seconds > BATCH_SECONDS:
+            self.batch = max(1, int(count * BATCH_SECONDS / seconds))
+        else:
+            self.batch = min(BATCH, count * 2)
 
     def failed(self, run: RunCore, exc: BaseException, item: Any, attempt: int = 1) -> BaseException:
         """Make the one error that comes out of a failed step; the runtime's own errors are left as they are."""

@@ -17,14 +17,26 @@ from typing import Any, Literal
 import anyio
 import anyio.lowlevel
 
-from penguiflow import DeadlineExceeded, Run, RunCancelled, Runtime, StepError, StreamClosed
+from penguiflow import (
+    Chunk,
+    DeadlineExceeded,
+    Headers,
+    Message,
+    Run,
+    RunCancelled,
+    Runtime,
+    StepError,
+    StreamClosed,
+)
 from penguiflow.testing import KINDS, InjectedError, RandomGraph, Seen, differences, imbalances, random_graph
+from penguiflow.testing.graphs.steps import TENANT
 
 from .watching import Faint, Ledger, count_while, pause_and_resume
 
 Kind = Literal["values", "failures", "cancels", "retries"]
 TRIALS: tuple[Kind, ...] = ("values", "failures", "cancels", "retries")
 RUNS = 3
+LONG = 2500.0  # virtual seconds: a deadline that nothing meets
 QUIET = 200.0  # virtual seconds, in which all steps of a run end
 LIMIT = 3000.0  # virtual seconds; where every task waits, time jumps there at once
 
@@ -84,7 +96,26 @@ class Trial:
             except StopAsyncIteration:
                 return
             seen.add(item)
+            self.check(run, item)
             await self.linger(rng)
+
+    def check(self, run: Run, item: Any) -> None:
+        """See that an item belongs to its run, and has what it inherits (rules 1.2, 3.1)."""
+        if item.run_id != run.id:
+            self.wrong.append(f"run {run.id} gave {item!r} of run {item.run_id}")
+        if not isinstance(item, (Message, Chunk)):
+            return
+        inherited = item.headers.tenant, item.trace_id
+        if inherited != (TENANT.get(), run.trace_id):
+            self.wrong.append(f"{item!r} of {TENANT.get()} in trace {run.trace_id} came with {inherited}")
+
+    def start(self, payload: Any, **options: Any) -> Any:
+        """Begin a run for the tenant that this task stands for."""
+        return self.runtime.run(self.graph.fed(payload), headers=self.headers(), **options)
+
+    def headers(self) -> Headers:
+        """Give headers that name the tenant that this task stands for."""
+        return Headers(tenant=TENANT.get())
 
     def seen(self, rng: random.Random) -> Seen:
         """Begin to see a run, with or without its events."""
@@ -101,11 +132,11 @@ async def whole_run(trial: Trial, number: int) -> None:
     payload = graph.payload(number)
     seen = trial.seen(rng)
     if graph.layout.streamed and rng.random() < 0.5:
-        async with trial.runtime.session() as run:
+        async with trial.runtime.session(headers=trial.headers()) as run:
             trial.runs.append(run)
             await read_fed(trial, run, payload, seen, rng)
     else:
-        async with trial.runtime.run(graph.fed(payload)) as run:
+        async with trial.start(payload, deadline=rng.choice([None, LONG])) as run:
             trial.runs.append(run)
             await trial.read(run, seen, rng)
     mode: Any = "subsequence" if loses(graph) and any(r.statistics().dropped for r in trial.runs) else "whole"
@@ -179,7 +210,7 @@ async def failing_run(trial: Trial, number: int) -> None:
     expected = graph.expected(payload)
     seen = trial.seen(rng)
     error: Exception | None = None
-    async with trial.runtime.run(graph.fed(payload)) as run:
+    async with trial.start(payload) as run:
         try:
             await trial.read(run, seen, rng)
         except Exception as raised:
@@ -233,7 +264,7 @@ async def a_while(rng: random.Random, graph: RandomGraph) -> None:
 
 async def by_cancel(trial: Trial, payload: Any, seen: Seen, rng: random.Random) -> None:
     """Cancel the run from another task; a read begun after that gives nothing."""
-    async with trial.runtime.run(trial.graph.fed(payload)) as run, anyio.create_task_group() as group:
+    async with trial.start(payload) as run, anyio.create_task_group() as group:
         trial.runs.append(run)
         cancelled = False
 
@@ -259,7 +290,7 @@ async def by_cancel(trial: Trial, payload: Any, seen: Seen, rng: random.Random) 
 
 async def by_break(trial: Trial, payload: Any, seen: Seen, rng: random.Random) -> None:
     """Leave the scope of the run after a few items."""
-    async with trial.runtime.run(trial.graph.fed(payload)) as run:
+    async with trial.start(payload) as run:
         trial.runs.append(run)
         await trial.read(run, seen, rng, most=rng.randint(0, 4))
         await a_while(rng, trial.graph)
@@ -268,7 +299,7 @@ async def by_break(trial: Trial, payload: Any, seen: Seen, rng: random.Random) -
 async def by_error(trial: Trial, payload: Any, seen: Seen, rng: random.Random) -> None:
     """Leave the scope of the run by an exception of the reader's own."""
     try:
-        async with trial.runtime.run(trial.graph.fed(payload)) as run:
+        async with trial.start(payload) as run:
             trial.runs.append(run)
             await trial.read(run, seen, rng, most=rng.randint(0, 4))
             raise LeftEarly
@@ -286,7 +317,7 @@ async def by_scope(trial: Trial, payload: Any, seen: Seen, rng: random.Random) -
                 scope.cancel()
 
             group.start_soon(cancel)
-            async with trial.runtime.run(trial.graph.fed(payload)) as run:
+            async with trial.start(payload) as run:
                 trial.runs.append(run)
                 await trial.read(run, seen, rng)
 
@@ -295,7 +326,7 @@ async def by_deadline(trial: Trial, payload: Any, seen: Seen, rng: random.Random
     """Give the run too little time."""
     deadline = rng.choice([0.0001, 0.002, 0.02, 0.2])
     try:
-        async with trial.runtime.run(trial.graph.fed(payload), deadline=deadline) as run:
+        async with trial.start(payload, deadline=deadline) as run:
             trial.runs.append(run)
             await trial.read(run, seen, rng)
     except DeadlineExceeded:
@@ -304,7 +335,7 @@ async def by_deadline(trial: Trial, payload: Any, seen: Seen, rng: random.Random
 
 async def by_neglect(trial: Trial, payload: Any, seen: Seen, rng: random.Random) -> None:
     """Start the run, never read it, and cancel it."""
-    run = await trial.runtime.start(trial.graph.fed(payload))
+    run = await trial.runtime.start(trial.graph.fed(payload), headers=trial.headers())
     trial.runs.append(run)
     await a_while(rng, trial.graph)
     await run.cancel()
@@ -316,7 +347,7 @@ async def by_halves(trial: Trial, payload: Any, seen: Seen, rng: random.Random) 
     if not trial.graph.layout.streamed:
         await by_break(trial, payload, seen, rng)
         return
-    async with trial.runtime.session() as run:
+    async with trial.runtime.session(headers=trial.headers()) as run:
         trial.runs.append(run)
         with anyio.move_on_after(0.5), suppress(StreamClosed):
             for x in payload[: rng.randint(0, len(payload))]:
@@ -386,7 +417,8 @@ async def run_all(kind: Kind, trial: Trial, numbers: Sequence[int]) -> None:
 
 
 async def guarded(trial: Trial, runner: Callable[[Trial, int], Awaitable[None]], number: int) -> None:
-    """Run one run; whatever it raises is wrong. If cancelled, so is the run."""
+    """Run one run, as a tenant of its own; whatever it raises is wrong. If cancelled, so is the run."""
+    TENANT.set(f"tenant{number}")
     try:
         await runner(trial, number)
     except Exception as error:

@@ -28,10 +28,10 @@ class Ledger:
     def observe(self, event: Any) -> None:
         """Book an event."""
         match type(event).__name__:
-            case "RunStarted":
-                self.begin("run", event.run_id)
+            case "RunStarted":  # what a step calls runs under its caller's id, as often as it likes
+                self.open["run", event.run_id, event.flow] += 1
             case "RunEnded":
-                self.end("run", event.run_id)
+                self.open["run", event.run_id, event.flow] -= 1
             case "StepStarted":
                 self.open["step", event.run_id, event.node, event.stream_id] += 1
             case "StepEnded":

@@ -14,10 +14,24 @@ from typing import Any
 
 from .shapes import ROOT, Fault, Form, Layout, Pause, Road, Shape, Takes
 
+LONG = 2000.0  # seconds; a timeout that nothing meets
 MOST = 150  # items and chunks that may pass one point of one run
 
 FALLIBLE = frozenset(
-    {"async", "def", "message", "chunk", "yield", "emit", "emit_chunk", "open_stream", "spread", "gather"}
+    {
+        "async",
+        "def",
+        "message",
+        "chunk",
+        "call",
+        "map",
+        "yield",
+        "emit",
+        "emit_chunk",
+        "open_stream",
+        "spread",
+        "gather",
+    }
     | {"fold", "stream", "join", "route", "enter", "work", "pack", "thread"}
 )
 RETRIABLE = FALLIBLE - {"def"}
@@ -118,9 +132,10 @@ class Grower:
             "concurrency": rng.choice([1, 1, 2, 3]) if self.tight else 16,
             "pause": self.pause(),
             "commutative": not port.exact,
+            "timeout": LONG if self.chance(0.2) else None,
         }
         if form == "def":
-            drawn |= {"concurrency": 16, "pause": Pause()}
+            drawn |= {"concurrency": 16, "pause": Pause(), "timeout": None}
         shape = Shape(name, form, nest=self.nest, **drawn | given)
         self.shapes[name] = shape if sound else self.faulty(shape)
         if form == "join":

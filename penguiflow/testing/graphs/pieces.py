@@ -100,6 +100,13 @@ def grow_thread(grower: Grower, port: Port, need: Need) -> Port:
     return grower.after(grower.add("thread", port), port)
 
 
+@piece("call", 2, lambda port, need: not port.broken)
+def grow_call(grower: Grower, port: Port, need: Need) -> Port:
+    """Grow a node that calls a flow, or maps over parts."""
+    form: Form = grower.rng.choice(["call", "map"])
+    return grower.after(grower.add(form, port, parts=3, commutative=False), port)
+
+
 @piece("filter", 3, lambda port, need: True)
 def grow_filter(grower: Grower, port: Port, need: Need) -> Port:
     """Grow a node that gives nothing for some."""
@@ -140,7 +147,8 @@ def grow_emit(grower: Grower, port: Port, need: Need) -> Port:
 def grow_opener(grower: Grower, port: Port, need: Need) -> Port:
     """Grow a node that opens streams."""
     streams = 1 if need.single else grower.rng.randint(1, 2)
-    name = grower.add("open_stream", port, parts=3, streams=streams)
+    window = grower.rng.choice([None, 1, 2])
+    name = grower.add("open_stream", port, parts=3, streams=streams, window=window)
     return grower.after(name, port, messages=False, streams=True, volume=port.volume * 6, closable=False)
 
 

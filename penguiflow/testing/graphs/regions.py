@@ -122,6 +122,21 @@ def grow_meeting(
     )
 
 
+@piece("chunk_spread", 3, lambda p, n: whole(p, n) and n == Need(depth=n.depth) and roomy(p, 4))
+def grow_chunk_spread(grower: Grower, port: Port, need: Need) -> Port:
+    """Grow a spread of each chunk of a stream, and mostly a gather; the stream goes on, and is empty."""
+    if grower.faults == "retries":  # what has gone out as messages of a lower attempt can't be taken back
+        return grow_map(grower, port, need)
+    name = grower.add("spread", port, parts=grower.rng.randint(1, 4), fixed=grower.chance(0.5))
+    end = grower.after(name, port, messages=True, volume=port.volume * 4, closable=False)
+    if grower.chance(0.25):
+        return end
+    for _ in range(grower.rng.randint(0, 2)):
+        end = grower.rng.choice([grow_map, grow_filter])(grower, end, need)
+    gather = grower.add("gather", end, commutative=False)
+    return grower.after(gather, port, messages=True, streams=False, exact=True, closable=False)
+
+
 @piece("spread", 5, lambda p, n: messages_only(p, n) and not p.broken and n.depth > 0 and roomy(p, 4))
 def grow_spread(grower: Grower, port: Port, need: Need) -> Port:
     """Grow a spread, what happens to its parts, and mostly a gather."""

@@ -20,6 +20,8 @@ Form = Literal[
     "thread",  # def … return, in a thread
     "message",  # takes the Message
     "chunk",  # takes the Chunk
+    "call",  # returns what ctx.call gives
+    "map",  # returns what is made of ctx.map
     "yield",  # async def … yield
     "emit",  # ctx.emit
     "emit_chunk",  # ctx.emit_chunk to the step's own stream
@@ -42,7 +44,8 @@ Form = Literal[
 Takes = Literal["int", "left", "right", "turn", "bag", "error"]
 
 CHUNKWISE: frozenset[str] = frozenset(
-    {"async", "def", "thread", "chunk", "yield", "emit", "emit_chunk", "route", "pack", "unpack", "spread"}
+    {"async", "def", "thread", "chunk", "call", "map", "yield", "emit", "emit_chunk", "route", "spread"}
+    | {"pack", "unpack"}
 )
 
 
@@ -134,6 +137,8 @@ class Shape:
         yields: whether a join or gather yields its result instead of returning it.
         nest: the names of the flows around it, outermost first.
         to: the two successors that ``ctx.emit(…, to=)`` chooses between.
+        window: that of the streams it opens, where it gives one.
+        timeout: in seconds; longer than anything takes.
         bare: whether its function has no annotations.
     """
 
@@ -153,6 +158,8 @@ class Shape:
     slots: tuple[SlotShape, ...] = ()
     nest: tuple[str, ...] = ()
     to: tuple[str, ...] = ()
+    window: int | None = None
+    timeout: float | None = None
     bare: bool = False
     concurrency: int = 16
     ordered: bool = True
@@ -268,6 +275,8 @@ def mapped(shape: Shape, payload: Any, seq: int = 0) -> Any:
     x = number(payload)
     if dropped(shape, x):
         return None
+    if shape.form == "map":
+        return folded(shape, [squared(part) for part in parts(shape, x)])
     value = (shape.factor * x + shape.term + (seq if shape.numbered else 0)) % MODULUS
     if shape.form == "route":
         return Left(value) if x % 2 else Right(value)
@@ -280,6 +289,11 @@ def mapped(shape: Shape, payload: Any, seq: int = 0) -> Any:
     if shape.form == "pack":
         return Bag((value,))
     return value
+
+
+def squared(value: int) -> int:
+    """Compute what ``ctx.map`` maps."""
+    return value * value % MODULUS
 
 
 def parts(shape: Shape, payload: Any) -> list[int]:

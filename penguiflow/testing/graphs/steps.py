@@ -11,14 +11,16 @@ import inspect
 import itertools
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import anyio
 import anyio.lowlevel
 
-from penguiflow import Chunk, Context, Gathered, Message, Spread, StepError, Stream, WouldBlock
+from penguiflow import Chunk, Context, Flow, Gathered, Message, Spread, StepError, Stream, WouldBlock, node
 
 from .shapes import (
+    MODULUS,
     Bag,
     InjectedError,
     Left,
@@ -33,6 +35,7 @@ from .shapes import (
     parts,
     restreamed,
     shared_id,
+    squared,
     successor,
 )
 
@@ -51,6 +54,7 @@ GIVES: dict[str, Any] = {
     "decide": Turn | int,
     "pack": Bag,
 }
+TENANT: ContextVar[str | None] = ContextVar("TENANT", default=None)
 PLAIN = frozenset({"async", "route", "enter", "work", "decide", "pack", "handler"})
 
 Function = Callable[..., Any]
@@ -96,6 +100,12 @@ class Writer:
             self.failed[key] += 1
         raise InjectedError(x)
 
+    def check(self, item: Any) -> None:
+        """See that a step knows the context variables of the place that started its run, and no others'."""
+        around = TENANT.get()
+        if around is not None and around != item.headers.tenant:
+            raise AssertionError(f"rule 3.1: a step of {item.headers.tenant} sees the variable of {around}")
+
     def fails_after(self, shape: Shape) -> int:
         """Say how many parts a step emits before it may fail."""
         return shape.fault.after if shape.fault is not None else 0
@@ -110,6 +120,8 @@ class Writer:
             "def": self.inline,
             "thread": self.inline,
             "message": self.enveloped,
+            "call": self.calling,
+            "map": self.mapping,
             "chunk": self.enveloped,
             "yield": self.yielding,
             "unpack": self.yielding,
@@ -155,11 +167,45 @@ class Writer:
         """Write a function that takes the message or the chunk itself."""
 
         async def step(x: Any) -> Any:
+            self.check(x)
             await self.pause(shape, number(x.payload))
             self.trip(shape, number(x.payload))
             return mapped(shape, x.payload, x.seq if isinstance(x, Chunk) else 0)
 
         return annotated(step, Message if shape.form == "message" else Chunk, self.gives(shape))
+
+    def calling(self, shape: Shape) -> Function:
+        """Write a function that calls a flow of its own."""
+
+        async def times(x: int) -> int:
+            await anyio.lowlevel.checkpoint()
+            return shape.factor * x
+
+        def plus(x: int) -> int:
+            return (x + shape.term) % MODULUS
+
+        inner = Flow(f"{shape.name}-inner", node(times) >> node(plus))
+
+        async def step(x: Any, ctx: Context) -> Any:
+            self.check(ctx.message)
+            await self.pause(shape, number(x))
+            self.trip(shape, number(x))
+            return await ctx.call(inner, number(x))
+
+        return annotated(step, TAKES[shape.takes], int, context=True)
+
+    def mapping(self, shape: Shape) -> Function:
+        """Write a function that maps over parts, two at a time."""
+
+        async def square(value: int) -> int:
+            await self.pause(shape, value)
+            return squared(value)
+
+        async def step(x: Any, ctx: Context) -> Any:
+            self.trip(shape, number(x))
+            return folded(shape, await ctx.map(square, parts(shape, x), limit=2))
+
+        return annotated(step, TAKES[shape.takes], int, context=True)
 
     def yielding(self, shape: Shape) -> Function:
         """Write ``async def … yield``."""
@@ -181,6 +227,7 @@ class Writer:
         """Write a function that emits messages."""
 
         async def step(x: Any, ctx: Context) -> Any:
+            self.check(ctx.message)
             self.trip(shape, number(x))
             for value in parts(shape, x):
                 await self.pause(shape, value)
@@ -205,12 +252,23 @@ class Writer:
                 if index == self.fails_after(shape):
                     self.trip(shape, number(x))
                 await self.pause(shape, value)
-                await ctx.emit_chunk(value, stream_id=stream_id)
+                last = index == len(given) - 1 and shape.fault is None
+                await self.emit_chunk(ctx, value, stream_id, last=last)
             if len(given) <= self.fails_after(shape):
                 self.trip(shape, number(x))
             return mapped(shape, x) if shape.also else None
 
         return annotated(step, TAKES[shape.takes], int | None, context=True)
+
+    async def emit_chunk(self, ctx: Context, value: int, stream_id: str | None, *, last: bool) -> None:
+        """Emit a chunk in one of the ways there are. If cancelled, it was not emitted."""
+        done = last and value % 3 == 0 and stream_id is None and isinstance(ctx.message, Message)
+        try:
+            if value % 2:
+                raise WouldBlock
+            ctx.emit_chunk_nowait(value, stream_id=stream_id, done=done)
+        except WouldBlock:
+            await ctx.emit_chunk(value, stream_id=stream_id, done=done)
 
     def opening(self, shape: Shape) -> Function:
         """Write a function that opens streams, one or two side by side."""
@@ -218,7 +276,7 @@ class Writer:
         async def step(x: Any, ctx: Context) -> None:
             self.trip(shape, number(x))
             if shape.streams == 1:
-                async with ctx.open_stream() as only:
+                async with ctx.open_stream(window=shape.window) as only:
                     for value in parts(shape, x):
                         await self.pause(shape, value)
                         await only.send(value)

@@ -46,6 +46,8 @@ class Loom:
             ordered=shape.ordered,
             retry=retry,
             thread=shape.form == "thread",
+            timeout=shape.timeout,
+            idle_timeout=shape.timeout if shape.form == "yield" else None,
         )
 
     def operand(self, name: str, level: tuple[str, ...]) -> Any:
