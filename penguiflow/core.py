@@ -116,9 +116,9 @@ class RunCore(Traffic):
             meta = dict(parent._meta) if parent._meta is not None else parent._heading.meta
         return Heading(site.path, stream_id, attempt, self.id, self.trace_id, self.deadline, headers, meta)
 
-    def _connect(self, leg: Leg, edges: tuple[Edge, ...]) -> None:
+    def _connect(self, leg: Leg, edges: tuple[Edge, ...], key: Any = None) -> None:
         """Open the lanes behind a leg."""
-        self.legs[leg.site.index, leg.stream_id] = leg
+        self.legs[key or (leg.site.index, leg.stream_id)] = leg
         self.names_streams = self.names_streams or leg.explicit
         if self.runtime.observers:
             self.notify(leg.opened())
@@ -150,19 +150,20 @@ class RunCore(Traffic):
             lane.begin()
         elif not lane.filled:
             lane.filled = True
-            assert lane.key[2] is not None
-            self.fill(lane.station, lane.key[2], lane.stream, lane.tokens)
+            assert lane.slot is not None
+            self.fill(lane.station, lane.slot, lane.stream, lane.tokens)
 
     def _lane(self, edge: Edge, leg: Leg) -> Any:
         """Give the lane behind an edge for a stream, opened if it is not open."""
         site = edge.target
         slot = edge.slot if site.join is not None and not site.join.by_chunk else None
-        key = (site.index, leg.stream_id, slot)
+        key: Any = (site.index, leg.stream_id) if slot is None else (site.index, leg.stream_id, slot)
         lane = self.lanes.get(key)
         if lane is None:
             station = self.runtime.stations[site.index]
             lane = lane_type(station, edge)(self, station, leg.stream_id, leg.explicit)
             lane.key = key
+            lane.slot = slot
             self.lanes[key] = lane
             if self.runtime.observers:
                 self.notify(StepStarted(self.id, site.key, leg.stream_id))
@@ -183,7 +184,7 @@ class RunCore(Traffic):
         out.parents = upstream.parents
         if account is not None:
             out.ride_on(list(upstream.parents))
-        self._connect(out, station.site.outs)
+        self._connect(out, station.site.outs, lane.key)
         if out.stamps or account is not None:  # else nobody sees that its chunks bear the heading above
             out.heading = above.at(station.site.path, above.attempt)
 
@@ -258,6 +259,7 @@ class RunCore(Traffic):
         account = self.lane_accounts.get(lane.key)
         if account is None:
             account = self.account()
+            self.keep_account(account)
             self.lane_accounts = {**self.lane_accounts, lane.key: account}
         return account
 
@@ -325,7 +327,7 @@ class RunCore(Traffic):
 
     def _flush(self, control: Control) -> None:
         """Let everything go on that the runtime holds back; or drop what waits, and report it."""
-        for account in list(self.accounts.values()):
+        for account in self.windows():
             account.grant()
         for engagement in list(self.engaged):
             engagement.flush_held()

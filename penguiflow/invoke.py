@@ -102,6 +102,8 @@ async def _give_stream(station: Station, step: Step) -> None:
     generator = station.function(**_arguments(station, step))
     try:
         async for payload in generator:
+            if plain and not leg.allow:
+                step.replenish(leg)
             if leg.allow <= 1 or not plain or item._meta is not None or item._headers is not None:
                 await step.emit_chunk(leg, payload)
                 continue
@@ -174,6 +176,8 @@ async def _restarting(call: Invoke, step: Step) -> Any:
         try:
             return await call(step)
         except Restarted:
+            if step.lane is not None:
+                raise  # a step on one pairing of a stream is dropped with it
             step.next_attempt()
             step.run.restart_input(step)
 

@@ -56,6 +56,7 @@ class Lane:
         "run",
         "scheduled",
         "seen",
+        "slot",
         "station",
         "stream_id",
         "terminal",
@@ -71,7 +72,8 @@ class Lane:
         self.station = station
         self.stream_id = stream_id
         self.explicit = explicit
-        self.key: tuple[int, str, int | None] = (station.site.index, stream_id, None)
+        self.key: Any = None
+        self.slot: int | None = None
         self.inboxes: tuple[Any, ...] = ()
         self.writers = 0
         self.seen = 0
@@ -120,7 +122,7 @@ class Lane:
         """Say whether something may still be written to the lane."""
         if self.writers:
             return True
-        edges = self.run.stream_edges(self.station.site) if self.key[2] is None else 1
+        edges = self.run.stream_edges(self.station.site) if self.slot is None else 1
         return self.explicit and self.seen < edges
 
     def finish_if_over(self) -> None:

@@ -340,6 +340,7 @@ class Leg:
         tokens, self.tokens = self.tokens, ()
         release(tokens)
         if self.account is not None:
+            self.run.keep_account(self.account)
             self.account.close(self._home)
 
     def abort(self, terminal: Terminal) -> None:

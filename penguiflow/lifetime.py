@@ -127,8 +127,7 @@ class Lifetime:
         self.engaged: set[Any] = set()
         self.lanes: dict[Any, Any] = {}
         self.legs: dict[Any, Any] = {}
-        self.mail: dict[int, Any] = {}
-        self.accounts: dict[int, Account] = {}
+        self.mail: dict[int, Any] = NOTHING
         self.retries = self.gaps = self.hops = self.inputs = self.numbers = self.dropped_count = 0
         self.key: Any = run_id
         self.facade: Any = None
@@ -143,6 +142,7 @@ class Lifetime:
         self.gatherings: set[Any] = NEVER
         self.ended_streams: set[tuple[int, str]] = NEVER
         self.lane_accounts: dict[Any, Account] = NOTHING
+        self.accounts: dict[int, Account] = NOTHING
         self.state: dict[str, dict[str, Any]] = NOTHING
         self.retries_by_site: dict[int, int] = NOTHING
         self.drops: deque[Drop] | None = None
@@ -317,7 +317,7 @@ class Lifetime:
         if self.is_over:
             return
         self.is_over = True
-        self.accounts.clear()
+        self.accounts = NOTHING
         if self.stopped:
             self.lanes.clear()
             self.legs.clear()
@@ -426,13 +426,17 @@ class Lifetime:
 
     def account(self, window: int | None = None) -> Account:
         """Make a window."""
-        account = self.runtime.new_account(window or self.window)
+        return self.runtime.new_account(window or self.window)
+
+    def keep_account(self, account: Account) -> None:
+        """Count a window that no open stream counts: of messages, or of a stream that has ended."""
+        if self.accounts is NOTHING:
+            self.accounts = {}
         self.accounts[id(account)] = account
-        return account
 
     def account_closed(self, account: Account | None) -> None:
         """Forget a window whose credit is all home."""
-        if account is not None:
+        if account is not None and self.accounts is not NOTHING:
             self.accounts.pop(id(account), None)
 
     def stuck_nodes(self) -> set[str]:
@@ -445,4 +449,8 @@ class Lifetime:
 
     def credit_out(self) -> int:
         """Count the credits that are not home."""
-        return sum(account.out for account in self.accounts.values())
+        return sum(account.out for account in self.windows())
+
+    def windows(self) -> list[Account]:
+        """Give all windows of the run."""
+        return [leg.account for leg in self.legs.values() if leg.account is not None] + list(self.accounts.values())

@@ -113,14 +113,27 @@ class MailLane(Lane):
 
     async def work(self, worker: Worker) -> None:
         """Do one message's step; the next one may begin as soon as there is a place."""
-        if self.complete or not self.station.fast:
-            await self._do(worker, self._next_step())
+        if self.station.fast and not self.complete:
+            item = self._next()
+            if item is None:
+                self._nothing_to_do()
+            else:
+                await self._walk(worker, item)
             return
-        item = self._next()
-        if item is None:
+        step = self._next_step()
+        if step is None:
             self._nothing_to_do()
-        else:
-            await self._walk(worker, item)
+            return
+        self._take_up()
+        step.has_place = True
+        try:
+            await step.perform(worker)
+        except BaseException as exc:
+            step.fail(exc)
+        finally:
+            step.over()
+            step.leave_place()
+            self._put_down()
 
     def _nothing_to_do(self) -> None:
         self.scheduled = False
@@ -141,21 +154,6 @@ class MailLane(Lane):
         self.run.busy -= 1
         self._come_again()
         self.rest()
-
-    async def _do(self, worker: Worker, step: Step | None) -> None:
-        if step is None:
-            self._nothing_to_do()
-            return
-        self._take_up()
-        step.has_place = True
-        try:
-            await step.perform(worker)
-        except BaseException as exc:
-            step.fail(exc)
-        finally:
-            step.over()
-            step.leave_place()
-            self._put_down()
 
     async def _walk(self, worker: Worker, item: Message[Any]) -> None:
         """Carry a message through nodes without policy or context, as long as the next one is free."""

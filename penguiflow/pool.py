@@ -130,7 +130,17 @@ class Worker:
                     if not await self._rest():
                         return
                     continue
-                await self._do(job)
+                run = job.run
+                try:
+                    await self._drive(job)
+                    self._done(run)
+                except Exception as exc:
+                    run.crashed(exc)
+                self.lane = self.step = None
+                pool.worked += 1
+                if pool.worked >= ITEMS_PER_TURN:
+                    pool.worked = 0
+                    await pool.parking.turn()
         finally:
             pool.gone(self)
 
@@ -155,26 +165,14 @@ class Worker:
             raise
         return True
 
-    async def _do(self, job: Job) -> None:
-        """Drive one job to its end."""
-        run = job.run
-        try:
-            await self._drive(job)
-            self.lane = self.step = None
-            if run.stopped:
-                run.maybe_ended()
-            elif run.names_streams and run.busy > 0:
-                run.close_explicit()
-            elif run.busy == 0:
-                run.at_rest()
-        except Exception as exc:
-            self.lane = self.step = None
-            run.crashed(exc)
-        pool = self.pool
-        pool.worked += 1
-        if pool.worked >= ITEMS_PER_TURN:
-            pool.worked = 0
-            await pool.parking.turn()
+    def _done(self, run: JobRun) -> None:
+        """See what the end of a job means for its run."""
+        if run.stopped:
+            run.maybe_ended()
+        elif run.names_streams and run.busy > 0:
+            run.close_explicit()
+        elif run.busy == 0:
+            run.at_rest()
 
     @types.coroutine
     def _drive(self, job: Job) -> Generator[Any, Any, None]:

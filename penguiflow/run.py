@@ -40,11 +40,13 @@ class Run:
     error that the run ends with. A run is iterated once.
     """
 
+    __slots__ = ("__weakref__", "_core", "_parts", "_reading", "_result")
+
     def __init__(self, core: RunCore) -> None:
         self._core = core
         self._result: Any = _UNREAD
         self._reading: AsyncIterator[Any] | None = None
-        self._parts: dict[Any, Any] = {}
+        self._parts: dict[Any, Any] | None = None
 
     @property
     def id(self) -> str:
@@ -103,8 +105,8 @@ class Run:
         return self._result
 
     async def _collect(self) -> Any:
-        if self._reading is None:
-            self._reading = self.events()
+        if self._reading is None or self._parts is None:
+            self._reading, self._parts = self.events(), {}
         parts = self._parts
         async for item in self._reading:
             if isinstance(item, Message):
@@ -180,6 +182,8 @@ class Run:
 
 class Session(Run):
     """A run whose input is a stream that is fed by hand."""
+
+    __slots__ = ("_step",)
 
     def __init__(self, core: RunCore, step: Step) -> None:
         super().__init__(core)

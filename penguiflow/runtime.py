@@ -11,6 +11,7 @@ import itertools
 import random
 from collections import deque
 from collections.abc import AsyncIterable, Awaitable, Callable
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -212,10 +213,7 @@ class Runtime:
             RunRejected: on entering, where the run is not admitted; the text says why.
         """
 
-        async def admit() -> Run:
-            return await self._begin(payload, headers, deadline, run_id, meta, to)
-
-        return RunScope(admit)
+        return RunScope(partial(self._begin, payload, headers, deadline, run_id, meta, to))
 
     def session(
         self,

@@ -281,6 +281,7 @@ class Step:
         while self.held:
             leg, chunk = self.held[0]
             assert leg.account is not None
+            leg.flush()
             ticket = leg.account.take(self.run.runtime.size(chunk.payload))
             if ticket is None:
                 return
@@ -538,6 +539,14 @@ class Step:
         if leg.dead:
             raise StreamClosed(f"nobody reads stream {leg.stream_id} of node {self.station.site.key} any more")
 
+    def replenish(self, leg: Leg) -> None:
+        """Hand on what was emitted, and take credit for more, where that needs no wait."""
+        leg.flush()
+        run = self.run
+        over = leg.dead or leg.terminal is not None or run.stopped
+        if not (over or run.paused or leg.stuck) and self.spent < run.window:
+            leg.reserve()
+
     async def credit(self, leg: Leg, size_bytes: int) -> Ticket:
         """Spend credit for one chunk, waiting for it if need be.
 
@@ -618,6 +627,8 @@ class Step:
         self._check_seq(leg, seq)
         if self.held is not None and leg is self.out:
             return await self._hold_back(leg, payload, parent, seq, done, meta)
+        if not leg.allow:
+            self.replenish(leg)
         if leg.allow:
             leg.allow -= 1
             ticket: Ticket = leg.account  # type: ignore[assignment]
@@ -650,6 +661,13 @@ class Step:
         self.check_open(leg)
         leg.verify(payload)
         self._check_seq(leg, seq)
+        if self.held is not None and leg is self.out:
+            if len(self.held) >= self.run.window:
+                self.flush_held()
+            if not self.attempts_spent:
+                return self._keep(leg, payload, parent, seq, done, meta)
+            if self.held:
+                return None
         leg.flush()
         assert leg.account is not None
         if leg.stuck or leg.room() <= 0 or self.run.paused:
@@ -738,12 +756,25 @@ class Step:
     ) -> Chunk[Any]:
         """Keep a chunk until the step has succeeded, or until a window of them is kept (rule 1.5)."""
         assert self.held is not None
-        chunk = self._chunk(leg, payload, FREE, parent, seq, meta)
-        chunk.done = done
-        self.held.append((leg, chunk))
+        shown = self._keep(leg, payload, parent, seq, done, meta)
         if len(self.held) >= self.run.window:
             self.attempts_spent = True
             await self.let_go()
+        return shown
+
+    def _keep(
+        self,
+        leg: Leg,
+        payload: Any,
+        parent: Item[Any] | None,
+        seq: int | None,
+        done: bool,
+        meta: dict[str, Any] | None,
+    ) -> Chunk[Any]:
+        assert self.held is not None
+        chunk = self._chunk(leg, payload, FREE, parent, seq, meta)
+        chunk.done = done
+        self.held.append((leg, chunk))
         return copy_chunk(chunk)
 
     async def let_go(self) -> None:
@@ -809,12 +840,17 @@ class Step:
     ) -> Message[Any] | None:
         """Emit one message if there is credit and room for it; ``None`` where there is not."""
         self._check_emission(payload, to)
+        if self.held_letters is not None and len(self.held_letters) < self.run.window:
+            message = self._message(payload, FREE, headers, meta)
+            self.held_letters.append((message, to))
+            return copy_message(message, message._number)
         if self.doors or self.run.paused or not self.run.has_room(self.station.site, payload, to):
             return None
         ticket = self._letter_credit(payload, to)
         if ticket is None:
             return None
         message = self._message(payload, ticket, headers, meta)
+        self.flush()
         self.run.forward(self.station.site, message, self, to)
         return copy_message(message, message._number)
 
@@ -844,6 +880,7 @@ class Step:
     async def _send(self, message: Message[Any], to: str | None) -> None:
         if self.clock is not None:
             self.clock.output()
+        self.flush()  # what was emitted before goes before
         self.run.forward(self.station.site, message, self, to)
         self.spent += 1
         await self.accepted()
@@ -887,6 +924,7 @@ class Step:
                 self.letters = self.run.lane_letters(self.lane)
             else:
                 self.letters = self.run.account()
+                self.run.keep_account(self.letters)
                 self.letters_ride_on = self.share_ticket()
                 self.letters_ride_on.refs += 1
         return self.letters
@@ -916,6 +954,7 @@ class Step:
             self._return_chunk(result)
         else:
             self.run.check_accepted(self.station.site, result, None)
+            self.flush()
             ticket, self.ticket = self.ticket, FREE
             tokens, self.tokens = self.tokens, ()
             message = self.run.message(self.station.site, result, self.item, ticket, tokens)

@@ -18,7 +18,7 @@ from .fanin import join_step
 from .inbox import Sender, settle
 from .items import Gathered, Heading, Headers, Item, Message, copy_message
 from .joining import Gathering, Pairing, Verdict
-from .lifetime import NEVER, Lifetime
+from .lifetime import NEVER, NOTHING, Lifetime
 from .mail import MailLane
 from .node import Takes
 from .observe import StepRetried
@@ -167,6 +167,8 @@ class Traffic(Lifetime):
         """Give what waits at a node in this run."""
         mail = self.mail.get(station.site.index)
         if mail is None:
+            if self.mail is NOTHING:
+                self.mail = {}
             mail = self.mail[station.site.index] = MailLane(self, station)  # type: ignore[arg-type]
         return mail
 
@@ -285,7 +287,7 @@ class Traffic(Lifetime):
         tokens: Tokens = ()
         for plan in leg.site.joins:
             if plan.by_chunk:
-                lane = self.lanes.get((plan.site.index, leg.stream_id, None))
+                lane = self.lanes.get((plan.site.index, leg.stream_id))
                 if lane is not None and lane.failing is None:
                     pairing = self._pairing(plan, carried + tokens, lane)
                     lane.queue.append(pairing)
