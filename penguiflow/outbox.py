@@ -7,7 +7,6 @@ it, and nothing else.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
@@ -57,15 +56,14 @@ class Outbox:
     def __init__(self, run: RunCore) -> None:
         self.run = run
         self.items: list[Any] = []
-        self.taken: Any = iter(())
+        self.taken: list[Any] = []
         self.waiter: Any = None
         self.iterated = False
         self.events = False
 
     def count(self) -> int:
         """Say how many items nobody has taken yet."""
-        taken = copy.copy(self.taken)
-        return sum(isinstance(item, Item) for item in (*taken, *self.items))
+        return sum(isinstance(item, Item) for item in (*self.taken, *self.items))
 
     def road(self, leg: Leg) -> ExitRoad:
         """Give the road of a stream that leaves the flow."""
@@ -104,8 +102,8 @@ class Outbox:
 
     def clear(self) -> None:
         """Let go of everything that was not taken."""
-        left = [*self.taken, *self.items]
-        self.taken = iter(())
+        left = [*reversed(self.taken), *self.items]
+        self.taken = []
         self.items = []
         for item in left:
             if isinstance(item, Item):
@@ -115,12 +113,13 @@ class Outbox:
     def next_nowait(self) -> Any:
         """Take the next item or event; ``None`` where there is none."""
         while True:
-            for item in self.taken:
+            while self.taken:
+                item = self.taken.pop()
                 if self.take(item):
                     return item
             if not self.items:
                 return None
-            self.taken = iter(self.items)
+            self.taken = self.items[::-1]  # popped from its end: what was delivered is not held any longer
             self.items = []
 
     def take(self, item: Any) -> bool:
@@ -163,7 +162,9 @@ class Reading(AsyncIterator[Any]):
     async def __anext__(self) -> Any:
         """Take the next item. If cancelled, nothing was taken."""
         outbox = self._outbox
-        for item in outbox.taken:
+        taken = outbox.taken
+        while taken:
+            item = taken.pop()
             if type(item) is Chunk and not item._tokens:
                 ticket = item._ticket
                 if type(ticket) is not Account:
