@@ -21,7 +21,6 @@ from .errors import RunRejected
 from .graph import Edge, Plan
 from .signature import Takes
 
-
 PLAIN = frozenset({str, bytes, int, float, bool})
 """Types that have no fields to look at."""
 

@@ -2,10 +2,10 @@
 
 Owns the hot loop. Invariant: what a worker has taken is handed on, put back or settled, whatever happens.
 
-In a `WalkingLane` a worker takes a batch and runs the node's function over it in a bare loop; results, credit and
-counters are handed on as one block, at the latest when the worker is suspended, because between two suspensions
-nobody else can look. A `SteppingLane` does a `Step` per chunk, for nodes with a policy or a context; a
-`ParallelLane` does several at a time.
+In a `WalkingLane` a worker takes a batch and runs the node's function over it in a bare loop; results, credit
+and counters are handed on as one block, at the latest when the worker is suspended, because between two
+suspensions nobody else can look. A `SteppingLane` does a `Step` per chunk, for nodes with a policy or a
+context; a `ParallelLane` does several at a time.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class BatchLane(PassingLane):
                 self.inbox.put_back(rest)
 
     def note_unstarted(self) -> None:
-        """Tell the inbox what is not begun, because others can look now; give way to those who wait for a place."""
+        """Tell the inbox what is not begun: others can look; give way to those who wait for a place."""
         if self.dead:
             let_go(self.recall())
         elif self.station.places.waiting:
@@ -105,9 +105,9 @@ class WalkingLane(BatchLane):
 
     def __init__(self, run: RunCore, station: Station, stream_id: str, explicit: bool) -> None:
         super().__init__(run, station, stream_id, explicit)
-        self.begun = 0
-        self.holes = False
-        self.stale = False
+        self.begun: int = 0
+        self.holes: bool = False
+        self.stale: bool = False
 
     async def work(self, worker: Worker) -> WalkingLane | None:
         """Run the node over a batch; gives the lane that the batch goes on to in the same hands."""
@@ -174,7 +174,7 @@ class WalkingLane(BatchLane):
         lane.batch = part
         lane.cursor = iter(part)
         self.run.busy += 1
-        return lane  # type: ignore[no-any-return]
+        return lane
 
     def may_take_over(self, road: Any, count: int) -> bool:
         """Say whether nobody else has a claim on the lane, and take a place at its node."""
@@ -217,7 +217,7 @@ class WalkingLane(BatchLane):
             let_go(left)
             return
         if isinstance(exc, self.run.pool.parking.cancelled):
-            self.run.pool.parking.calm(self.run.pool.parking.task())
+            self.run.pool.forgive(self.run.pool.parking.task())
         error = self.station.failed(self.run, exc, left[0])
         if self.run.catch(self.station.site, error, left[0], left[0]._ticket, left[0]._tokens):
             del left[0]

@@ -29,10 +29,10 @@ class Token:
     __slots__ = ("count", "key", "place", "slot")
 
     def __init__(self, place: Place, key: tuple[int, int], slot: int) -> None:
-        self.place = place
-        self.key = key
-        self.slot = slot
-        self.count = 1
+        self.place: Place = place
+        self.key: tuple[int, int] = key
+        self.slot: int = slot
+        self.count: int = 1
 
     def __repr__(self) -> str:
         return f"<token {self.key}:{self.slot} held {self.count}×>"

@@ -1,7 +1,7 @@
 """The context: what a node's code may ask of the runtime.
 
-Owns nothing but the words; a `Step` does the work. Invariant: everything that may wait is ``async`` and says what
-cancellation leaves behind; what ends in ``_nowait`` raises `anyio.WouldBlock` instead of waiting.
+Owns nothing but the words; a `Step` does the work. Invariant: everything that may wait is ``async`` and says
+what cancellation leaves behind; what ends in ``_nowait`` raises `anyio.WouldBlock` instead of waiting.
 """
 
 from __future__ import annotations
@@ -288,7 +288,12 @@ class StreamWriter:
     __slots__ = ("_leg", "_meta", "_step", "_stream_id", "_to", "_window")
 
     def __init__(
-        self, step: Step, stream_id: str | None, meta: dict[str, Any] | None, window: int | None, to: str | None
+        self,
+        step: Step,
+        stream_id: str | None,
+        meta: dict[str, Any] | None,
+        window: int | None,
+        to: str | None,
     ) -> None:
         if window is not None and window < 1:
             raise ValueError(f"open_stream(window={window}): a window is at least 1")
@@ -313,7 +318,9 @@ class StreamWriter:
         )
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: Any) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: Any
+    ) -> None:
         """End the stream. If cancelled, it has ended."""
         leg = self._opened()
         leg.openers -= 1

@@ -1,8 +1,8 @@
 """Control: commands that overtake data.
 
-Owns how a command reaches a node while it is busy. Invariant (rule 2.6): commands need no credit, keep their own
-order, and are there before the data that was sent after them. Knows not what a command means: what the runtime
-itself carries out, a run does.
+Owns how a command reaches a node while it is busy. Invariant (rule 2.6): commands need no credit, keep their
+own order, and are there before the data that was sent after them. Knows not what a command means: what the
+runtime itself carries out, a run does.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """A run, from the inside.
 
 Owns the streams of a run: how they open along the plan, and who writes them. Invariant (rules 1.1, 1.3): a
-stream is known by node and id; with it open at once all lanes that its chunks can come to, so that none of them
-ends before the last of its writers has. What a run is apart from its streams, `lifetime` and `traffic` know.
+stream is known by node and id; with it open at once all lanes that its chunks can come to, so that none of
+them ends before the last of its writers has. What a run is apart from its streams, `lifetime` and `traffic`
+know.
 """
 
 from __future__ import annotations
@@ -66,7 +67,9 @@ class RunCore(Traffic):
         if stream_id is None:
             stream_id = f"{site.name}-{self.next_number()}"
         elif (site.index, stream_id) in self.ended_streams:
-            raise StreamClosed(f"stream {stream_id} of node {site.key} has ended; rule 1.3: nothing follows the end")
+            raise StreamClosed(
+                f"stream {stream_id} of node {site.key} has ended; rule 1.3: nothing follows the end"
+            )
         leg = self.legs.get((site.index, stream_id))
         if leg is None:
             leg = self._open(step, stream_id, explicit, to, window, meta, pinned=by_hand or not explicit)
@@ -193,9 +196,10 @@ class RunCore(Traffic):
         return sum(1 for edge in site.ins if not edge.policy.feedback and not edge.policy.on_error)
 
     def close_explicit(self) -> bool:
-        """End the streams that were named by hand and that nothing in the run can write to any more (rule 1.3).
+        """End the streams named by hand that nothing in the run can write to any more (rule 1.3).
 
-        That is so when nothing of the run is alive at their node or before it. ``False`` where none was ended.
+        That is so when nothing of the run is alive at their node or before it. ``False`` where none was
+        ended.
         """
         if not self.names_streams:
             return False
@@ -204,7 +208,9 @@ class RunCore(Traffic):
         over = [leg for leg in legs if not live & {leg.site.index, *self.runtime.before(leg.site)}]
         for leg in over:
             leg.end("done")
-        merges = [lane for lane in self.lanes.values() if lane.explicit and not lane.writers and not lane.ended]
+        merges = [
+            lane for lane in self.lanes.values() if lane.explicit and not lane.writers and not lane.ended
+        ]
         left = [lane for lane in merges if not live & self.runtime.before(lane.station.site)]
         for lane in left:
             lane.explicit = False
@@ -313,7 +319,11 @@ class RunCore(Traffic):
             self.stop(str(control.payload or ""))
             return
         for leg in list(self.legs.values()):
-            if control.stream_id in (None, leg.stream_id) and control.node in (None, leg.site.key, leg.site.name):
+            if control.stream_id in (None, leg.stream_id) and control.node in (
+                None,
+                leg.site.key,
+                leg.site.name,
+            ):
                 self._cancel_stream(leg)
         if self.busy == 0:
             self.at_rest()

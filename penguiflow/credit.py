@@ -42,10 +42,10 @@ class Account:
     __slots__ = ("back", "free", "half", "on_idle", "waiters", "window")
 
     def __init__(self, window: int) -> None:
-        self.window = window
-        self.half = max(1, window // 2)
-        self.free = window
-        self.back = 0
+        self.window: int = window
+        self.half: int = max(1, window // 2)
+        self.free: int = window
+        self.back: int = 0
         self.waiters: deque[CreditWaiter] | None = None
         self.on_idle: Callable[[], None] | None = None
 
@@ -113,8 +113,8 @@ class SizedAccount(Account):
     def __init__(self, window: int, window_bytes: int) -> None:
         super().__init__(window)
         self.half = 1
-        self.window_bytes = window_bytes
-        self.bytes_out = 0
+        self.window_bytes: int = window_bytes
+        self.bytes_out: int = 0
 
     def _fits(self, size_bytes: int) -> bool:
         return self.free > 0 and (self.bytes_out == 0 or self.bytes_out + size_bytes <= self.window_bytes)
@@ -148,8 +148,8 @@ class SizedTicket:
     __slots__ = ("account", "size_bytes")
 
     def __init__(self, account: SizedAccount, size_bytes: int) -> None:
-        self.account = account
-        self.size_bytes = size_bytes
+        self.account: SizedAccount = account
+        self.size_bytes: int = size_bytes
 
     def home(self) -> None:
         """Bring the credit and its bytes home."""
@@ -163,8 +163,8 @@ class Copies:
     __slots__ = ("refs", "under")
 
     def __init__(self, under: Ticket, refs: int) -> None:
-        self.under = under
-        self.refs = refs
+        self.under: Ticket = under
+        self.refs: int = refs
 
     def home(self) -> None:
         """Say that one of the copies is gone."""
@@ -181,7 +181,7 @@ class Joint:
     __slots__ = ("tickets",)
 
     def __init__(self, tickets: list[Ticket]) -> None:
-        self.tickets = tickets
+        self.tickets: list[Ticket] = tickets
 
     def home(self) -> None:
         """Bring all of them home."""

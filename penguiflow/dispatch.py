@@ -28,8 +28,8 @@ class Places:
     __slots__ = ("limit", "taken", "waiting")
 
     def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.taken = 0
+        self.limit: int = limit
+        self.taken: int = 0
         self.waiting: deque[PlaceWaiter] | None = None
 
     def take(self) -> bool:

@@ -34,11 +34,11 @@ class OpenRoad:
     items = ()
 
     def __init__(self, edge: Edge, meter: Meter, lane: TakingLane | JoinLane, writer: Any) -> None:
-        self.edge = edge
-        self.meter = meter
-        self.lane = lane
-        self.writer = writer
-        self.closed = False
+        self.edge: Edge = edge
+        self.meter: Meter = meter
+        self.lane: TakingLane | JoinLane = lane
+        self.writer: Any = writer
+        self.closed: bool = False
 
     def room(self) -> int:
         """Say that there is always room."""
@@ -138,10 +138,7 @@ class JoinLane(PassingLane):
         self.queue: deque[Pairing] = deque()
         self.step: Step | None = None
 
-    @property
-    def sees_numbers(self) -> bool:
-        """Whether chunks must be numbered before they come here."""
-        return True
+    sees_numbers = True
 
     def road(self, edge: Edge, leg: Leg, tokens: Any) -> Any:
         """Give a new road into the lane."""

@@ -66,8 +66,8 @@ class Flow(Wirable):
 
         Args:
             window: how many chunks of a stream (or emitted messages of a step) may be in flight.
-            window_bytes: how many bytes of them, as well.
-            sizer: how many bytes a payload has; by default the length of bytes, of a str in UTF-8, else of its
+            window_bytes: how many bytes of them, as well. sizer: how many bytes a payload has; by default the
+            length of bytes, of a str in UTF-8, else of its
                 JSON.
             max_runs: how many runs may be live; further ones wait in order. ``None``: any number.
             hop_limit: how often the messages of one run may pass feedback edges.
@@ -109,7 +109,7 @@ class Flow(Wirable):
         meta: dict[str, Any] | None = None,
         to: str | None = None,
     ) -> FlowStream:
-        """Open the flow for one run: ``async with flow.stream(payload) as chunks: async for item in chunks``."""
+        """Open the flow for one run: ``async with flow.stream(payload) as chunks``, then ``async for``."""
         runtime = self.open()
         scope = runtime.run(payload, headers=headers, deadline=deadline, run_id=run_id, meta=meta, to=to)
         return FlowStream(runtime, scope)

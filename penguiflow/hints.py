@@ -90,8 +90,8 @@ class Hints:
 
     def __init__(self, fn: Callable[..., Any], who: str) -> None:
         self.who = who
-        self.function = innermost(fn)
-        self.is_partial = isinstance(fn, functools.partial)  # it makes what it leaves open keyword-only
+        self.function: Any = innermost(fn)
+        self.is_partial: bool = isinstance(fn, functools.partial)  # it makes what it leaves open keyword-only
         self.parameters: dict[str, inspect.Parameter] = {}
         self.returns: Any = fn if isinstance(fn, type) else EMPTY
         try:

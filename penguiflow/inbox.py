@@ -1,9 +1,9 @@
 """Inboxes: where the items of one edge wait, for one lane.
 
 Owns an edge's capacity and its overflow policy. Invariant (rule 2.2): what waits, including what a worker has
-taken but not begun, never exceeds the capacity; what came beyond it stands *at the door*, still with its sender,
-who is told when the last of it is in. Offered = delivered + dropped + waiting, always (rule 2.9). Knows nothing
-of what the lane does.
+taken but not begun, never exceeds the capacity; what came beyond it stands *at the door*, still with its
+sender, who is told when the last of it is in. Offered = delivered + dropped + waiting, always (rule 2.9).
+Knows nothing of what the lane does.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ class Meter:
     __slots__ = ("delivered", "dropped", "edge", "most", "offered")
 
     def __init__(self, edge: Edge) -> None:
-        self.edge = edge
-        self.offered = 0
-        self.delivered = 0
-        self.dropped = 0
-        self.most = 0
+        self.edge: Edge = edge
+        self.offered: int = 0
+        self.delivered: int = 0
+        self.dropped: int = 0
+        self.most: int = 0
 
     def offer(self, count: int) -> None:
         """Count what was accepted to wait."""
@@ -91,19 +91,30 @@ class Road(Protocol):
 class Inbox:
     """What waits on one edge that lets its senders wait."""
 
-    __slots__ = ("capacity", "closed", "door", "edge", "items", "lane", "meter", "unstarted", "watchers", "writer")
+    __slots__ = (
+        "capacity",
+        "closed",
+        "door",
+        "edge",
+        "items",
+        "lane",
+        "meter",
+        "unstarted",
+        "watchers",
+        "writer",
+    )
 
     def __init__(self, edge: Edge, meter: Meter, lane: Lane, writer: Any, capacity: int) -> None:
-        self.edge = edge
-        self.meter = meter
-        self.lane = lane
-        self.writer = writer
-        self.capacity = capacity
+        self.edge: Edge = edge
+        self.meter: Meter = meter
+        self.lane: Lane = lane
+        self.writer: Any = writer
+        self.capacity: int = capacity
         self.items: list[Any] = EMPTY
-        self.unstarted = 0
+        self.unstarted: int = 0
         self.door: list[Any] | None = None
         self.watchers: list[Sender] | None = None
-        self.closed = False
+        self.closed: bool = False
 
     @property
     def stuck(self) -> bool:
@@ -226,8 +237,8 @@ class SizedInbox(Inbox):
     def __init__(self, edge: Edge, meter: Meter, lane: Lane, writer: Any, capacity: int, sizer: Any) -> None:
         super().__init__(edge, meter, lane, writer, capacity)
         assert edge.policy.capacity_bytes is not None
-        self.capacity_bytes = edge.policy.capacity_bytes
-        self.sizer = sizer
+        self.capacity_bytes: int = edge.policy.capacity_bytes
+        self.sizer: Any = sizer
 
     def _waiting_bytes(self) -> int:
         return sum(self.sizer(item.payload) for item in self.items)
@@ -290,7 +301,7 @@ class OverflowInbox(Inbox):
 
     def __init__(self, edge: Edge, meter: Meter, lane: Lane, writer: Any, capacity: int) -> None:
         super().__init__(edge, meter, lane, writer, capacity)
-        self.gate = Account(capacity) if edge.policy.overflow in ENDS_WINDOW else None
+        self.gate: Account | None = Account(capacity) if edge.policy.overflow in ENDS_WINDOW else None
 
     def room(self) -> int:
         """Say that there is always room, where the edge does not fail."""
@@ -322,7 +333,11 @@ class OverflowInbox(Inbox):
         self.meter.offered += 1
         self.meter.dropped += 1
         gone = self._choose(item)
-        run.dropped(Drop(self.edge.name, getattr(gone, "stream_id", None), getattr(gone, "seq", None), policy.overflow))
+        run.dropped(
+            Drop(
+                self.edge.name, getattr(gone, "stream_id", None), getattr(gone, "seq", None), policy.overflow
+            )
+        )
         settle(gone)
 
     def _choose(self, item: Item[Any]) -> Item[Any]:
@@ -344,7 +359,9 @@ class OverflowInbox(Inbox):
         gate = self.gate
         if gate is None:
             return super().take(limit)
-        batch = super().take(min(limit, gate.free, 1))  # one by one: what a worker holds can't be dropped any more
+        batch = super().take(
+            min(limit, gate.free, 1)
+        )  # one by one: what a worker holds can't be dropped any more
         gate.free -= len(batch)
         for item in batch:
             item._ticket = gate

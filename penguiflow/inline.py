@@ -1,6 +1,7 @@
 """Inline lanes: a stream at a ``def`` node, which runs on the edge.
 
-Owns the sender's turn there. Invariant: nothing waits at a ``def`` node; room in front of it is room behind it.
+Owns the sender's turn there. Invariant: nothing waits at a ``def`` node; room in front of it is room behind
+it.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ class InlineRoad:
     __slots__ = ("closed", "edge", "lane", "meter", "writer")
 
     def __init__(self, edge: Edge, meter: Meter, lane: InlineLane, writer: Any) -> None:
-        self.edge = edge
-        self.meter = meter
-        self.lane = lane
-        self.writer = writer
-        self.closed = False
+        self.edge: Edge = edge
+        self.meter: Meter = meter
+        self.lane: InlineLane = lane
+        self.writer: Any = writer
+        self.closed: bool = False
 
     empty = True
     items = ()

@@ -1,8 +1,8 @@
 """Invoke: how a node's function is called, as an onion that is built once.
 
-Owns the layers around the function: the interruptible attempt with its clock, the restart of a step whose input
-begins again, the retries. What a node does not use is not there. Invariant: an attempt is over, its generator
-closed, before the next one begins. Retries are tenacity's.
+Owns the layers around the function: the interruptible attempt with its clock, the restart of a step whose
+input begins again, the retries. What a node does not use is not there. Invariant: an attempt is over, its
+generator closed, before the next one begins. Retries are tenacity's.
 """
 
 from __future__ import annotations
@@ -187,7 +187,8 @@ async def _retrying(call: Invoke, policy: Retry, step: Step) -> Any:
     _hold_back(step)
     retrying = AsyncRetrying(
         stop=stop_after_attempt(policy.attempts),
-        wait=wait_exponential(multiplier=policy.backoff, max=policy.max_backoff) + wait_random(0, policy.jitter),
+        wait=wait_exponential(multiplier=policy.backoff, max=policy.max_backoff)
+        + wait_random(0, policy.jitter),
         retry=partial(_may_retry, policy, step),
         sleep=step.pause_between_attempts,
         reraise=True,
@@ -218,9 +219,7 @@ def _may_retry(policy: Retry, step: Step, state: RetryCallState) -> bool:
 
 
 def _hold_back(step: Step) -> None:
-    """Keep what the attempt gives until it has succeeded (rule 1.5); a stream of its own begins again instead."""
+    """Keep what the attempt gives until it succeeded (rule 1.5); a stream of its own begins again instead."""
     step.held_letters = []
     if step.lane is not None:
         step.held = []
-
-

@@ -39,7 +39,9 @@ class Headers:
 
     def copy(self) -> Headers:
         """Give an independent copy."""
-        return Headers(self.tenant, self.topic, self.priority, copy.deepcopy(self.extra) if self.extra else {})
+        return Headers(
+            self.tenant, self.topic, self.priority, copy.deepcopy(self.extra) if self.extra else {}
+        )
 
 
 class Heading:
@@ -58,14 +60,14 @@ class Heading:
         headers: Headers,
         meta: dict[str, Any],
     ) -> None:
-        self.path = path
-        self.stream_id = stream_id
-        self.attempt = attempt
-        self.run_id = run_id
-        self.trace_id = trace_id
-        self.deadline = deadline
-        self.headers = headers
-        self.meta = meta
+        self.path: tuple[str, ...] = path
+        self.stream_id: str = stream_id
+        self.attempt: int = attempt
+        self.run_id: str = run_id
+        self.trace_id: str = trace_id
+        self.deadline: float | None = deadline
+        self.headers: Headers = headers
+        self.meta: dict[str, Any] = meta
 
     def at(self, path: tuple[str, ...], attempt: int) -> Heading:
         """Give the same heading for another node, or another attempt."""
@@ -186,7 +188,7 @@ class Spread(Generic[T]):
     __slots__ = ("items",)
 
     def __init__(self, items: Iterable[T]) -> None:
-        self.items = items
+        self.items: Iterable[T] = items
 
     def __repr__(self) -> str:
         return f"Spread({self.items!r})"

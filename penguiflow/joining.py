@@ -45,11 +45,11 @@ class Pairing:
         self, site: int, optional: tuple[bool, ...], held: Tokens, decided: Callable[[Pairing], None]
     ) -> None:
         self.slots: list[Any] = [SlotState.OPEN] * len(optional)
-        self.optional = optional
-        self.held = held
+        self.optional: tuple[bool, ...] = optional
+        self.held: Tokens = held
         self.decided = decided
-        self.missing = len(optional)
-        self.closed = False
+        self.missing: int = len(optional)
+        self.closed: bool = False
         self.verdict: Verdict | None = None
         self.tokens: Tokens = tuple(Token(self, (site, slot), slot) for slot in range(len(optional)))
 
@@ -110,12 +110,12 @@ class Gathering:
     __slots__ = ("complete", "count", "held", "live", "parts", "site")
 
     def __init__(self, site: int, held: Tokens, complete: Callable[[Gathering], None]) -> None:
-        self.site = site
-        self.held = held
+        self.site: int = site
+        self.held: Tokens = held
         self.complete = complete
         self.parts: dict[int, list[Any]] = {}
-        self.count = 0
-        self.live = 1  # the spread itself
+        self.count: int = 0
+        self.live: int = 1  # the spread itself
 
     def part(self, index: int) -> Token:
         """Give the token of one more part."""

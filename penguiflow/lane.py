@@ -1,17 +1,18 @@
 """Lanes: one stream at one node that works chunk by chunk.
 
 Owns the order inside a stream (rule 1.6): one worker at a time is in a lane. Invariant: a lane is *scheduled*
-from the moment it has something to do until it has nothing, and its run counts it as busy for just as long; what
-it has taken is handed on, put back or settled, whatever happens. Knows its inboxes and its leg, not its node's
-policy: what a careful node needs, a `Step` does.
+from the moment it has something to do until it has nothing, and its run counts it as busy for just as long;
+what it has taken is handed on, put back or settled, whatever happens. Knows its inboxes and its leg, not its
+node's policy: what a careful node needs, a `Step` does.
 
-A lane is a passive record. A worker takes a batch and runs the node's function over it in a bare loop; results,
-credit and counters are handed on as one block, at the latest when the worker is suspended, because between two
-suspensions nobody else can look.
+A lane is a passive record. A worker takes a batch and runs the node's function over it in a bare loop;
+results, credit and counters are handed on as one block, at the latest when the worker is suspended, because
+between two suspensions nobody else can look.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from contextvars import Context as Variables
 from typing import TYPE_CHECKING, Any
 
@@ -21,18 +22,17 @@ from .inbox import OverflowInbox, settle
 from .items import Chunk, Terminal
 
 if TYPE_CHECKING:
-    from .pool import Worker
-    from .step import Step
     from .core import RunCore
     from .graph import Edge
     from .leg import Leg
+    from .pool import Job, Worker
     from .station import Station
+    from .step import Step
 
 HOLE = object()
 """The payload of an envelope whose chunk was filtered out of a batch."""
 
 SEVERITY: dict[Terminal, int] = {"done": 0, "cancelled": 1, "expired": 2, "error": 3}
-
 
 
 class Lane:
@@ -68,25 +68,29 @@ class Lane:
     sees_numbers = False
 
     def __init__(self, run: RunCore, station: Station, stream_id: str, explicit: bool) -> None:
-        self.run = run
-        self.station = station
-        self.stream_id = stream_id
-        self.explicit = explicit
+        self.run: RunCore = run
+        self.station: Station = station
+        self.stream_id: str = stream_id
+        self.explicit: bool = explicit
         self.key: Any = None
         self.slot: int | None = None
         self.inboxes: tuple[Any, ...] = ()
-        self.writers = 0
-        self.seen = 0
+        self.writers: int = 0
+        self.seen: int = 0
         self.tokens: Tokens = ()
-        self.scheduled = False
-        self.has_place = False
-        self.dead = False
-        self.ended = False
+        self.scheduled: bool = False
+        self.has_place: bool = False
+        self.dead: bool = False
+        self.ended: bool = False
         self.terminal: Terminal = "done"
         self.error: BaseException | None = None
         self.failing: Any = None
         self.variables: Variables | None = None
         run.open += 1
+
+    @abstractmethod
+    async def work(self, worker: Worker) -> Job | None:
+        """Do what there is to do; each kind of lane says how. If cancelled, nothing taken is lost."""
 
     # -- roads into the lane
 

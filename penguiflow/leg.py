@@ -117,32 +117,38 @@ class Leg:
     )
 
     def __init__(
-        self, run: RunCore, site: Site, heading: Heading, tokens: Tokens, account: Account | None, explicit: bool
+        self,
+        run: RunCore,
+        site: Site,
+        heading: Heading,
+        tokens: Tokens,
+        account: Account | None,
+        explicit: bool,
     ) -> None:
-        self.run = run
-        self.site = site
-        self.heading = heading
-        self.tokens = tokens
-        self.account = account
-        self.explicit = explicit
-        self.next_seq = 0
-        self.turned = 0
-        self.chunks = 0
-        self.gaps = 0
+        self.run: RunCore = run
+        self.site: Site = site
+        self.heading: Heading = heading
+        self.tokens: Tokens = tokens
+        self.account: Account | None = account
+        self.explicit: bool = explicit
+        self.next_seq: int = 0
+        self.turned: int = 0
+        self.chunks: int = 0
+        self.gaps: int = 0
         self.owners: tuple[LegOwner, ...] = ()
-        self.openers = 0
+        self.openers: int = 0
         self.buffer: list[Chunk[Any]] = EMPTY
-        self.allow = 0
+        self.allow: int = 0
         self.terminal: Terminal | None = None
         self.parents: list[Copies] = NO_TICKETS
-        self.dead = False
+        self.dead: bool = False
         self.roads: list[Road] = NO_ROADS
-        self.live = 0
-        self.stamps = False
-        self.forks = False
+        self.live: int = 0
+        self.stamps: bool = False
+        self.forks: bool = False
         self.direct: Inbox | None = None
-        self.balances = False
-        self.checks = False
+        self.balances: bool = False
+        self.checks: bool = False
         self.failing_roads: tuple[Road, ...] = ()
         self._stuck = 0
 
@@ -179,8 +185,9 @@ class Leg:
         )
         self.balances = any(edge.group is not None and edge.group.kind == "balance" for edge in edges)
         self.forks = len(roads) != 1 or conditional or pairs_chunks
-        if not self.forks and type(roads[0]) is Inbox:
-            self.direct = roads[0]
+        first: Any = None if self.forks else roads[0]
+        if type(first) is Inbox:
+            self.direct = first
 
     def room(self) -> int:
         """Say how many chunks can be pushed without standing at a door."""
@@ -311,7 +318,12 @@ class Leg:
         """Describe the opening."""
         h = self.heading
         return StreamOpened(
-            h.run_id, self.site.path, h.stream_id, h.attempt, h.headers.copy(), copy.deepcopy(h.meta) if h.meta else {}
+            h.run_id,
+            self.site.path,
+            h.stream_id,
+            h.attempt,
+            h.headers.copy(),
+            copy.deepcopy(h.meta) if h.meta else {},
         )
 
     def restart(self, attempt: int) -> None:
@@ -380,4 +392,6 @@ class Leg:
                 owner.unread(self)
 
     def __repr__(self) -> str:
-        return f"<stream {self.site.key}/{self.stream_id} next {self.next_seq}, attempt {self.heading.attempt}>"
+        return (
+            f"<stream {self.site.key}/{self.stream_id} next {self.next_seq}, attempt {self.heading.attempt}>"
+        )

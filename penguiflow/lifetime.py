@@ -2,8 +2,8 @@
 
 Owns the run's two counters. Invariant: ``open`` counts what descends from the input and is not over; at zero
 the run is done (rule 3.4). ``busy`` counts what can go on by itself; at zero, with something open and nothing
-for a reader to take, the run is stuck and fails at once (rule 2.5). Cancelling empties the run before and after
-its steps have ended, and is over when the last of them is.
+for a reader to take, the run is stuck and fails at once (rule 2.5). Cancelling empties the run before and
+after its steps have ended, and is over when the last of them is.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class Lifetime:
         "detached",
         "dropped_count",
         "drops",
-        "enders",
         "ended_streams",
+        "enders",
         "engaged",
         "error",
         "facade",
@@ -96,6 +96,13 @@ class Lifetime:
         "window",
     )
 
+    dropped_count: int
+    gaps: int
+    hops: int
+    inputs: int
+    numbers: int
+    retries: int
+
     def __init__(
         self,
         runtime: Runtime,
@@ -106,24 +113,24 @@ class Lifetime:
         deadline: float | None,
         variables: Variables,
     ) -> None:
-        self.runtime = runtime
+        self.runtime: Runtime = runtime
         self.pool = runtime.pool
         self.window: int = runtime.window
         self.cleanup_timeout: float = runtime.cleanup_timeout
-        self.id = run_id
-        self.trace_id = trace_id
-        self.headers = headers
-        self.meta = meta
-        self.deadline = deadline
+        self.id: str = run_id
+        self.trace_id: str = trace_id
+        self.headers: Headers = headers
+        self.meta: dict[str, Any] = meta
+        self.deadline: float | None = deadline
         self.variables = variables
         self.status: Status = "waiting"
         self.error: BaseException | None = None
-        self.stopped = False
-        self.silent = False
-        self.paused = False
-        self.detached = False
-        self.open = 1  # the input
-        self.busy = 1  # whoever starts the run
+        self.stopped: bool = False
+        self.silent: bool = False
+        self.paused: bool = False
+        self.detached: bool = False
+        self.open: int = 1  # the input
+        self.busy: int = 1  # whoever starts the run
         self.engaged: set[Any] = set()
         self.lanes: dict[Any, Any] = {}
         self.legs: dict[Any, Any] = {}
@@ -132,10 +139,10 @@ class Lifetime:
         self.key: Any = run_id
         self.facade: Any = None
         self.first_step: Any = None
-        self.opening = False
-        self.names_streams = False
-        self.is_over = False
-        self.outbox = Outbox(self)  # type: ignore[arg-type]
+        self.opening: bool = False
+        self.names_streams: bool = False
+        self.is_over: bool = False
+        self.outbox: Outbox = Outbox(self)  # type: ignore[arg-type]
         # what most runs never need, is not made for them: a run is 2 KiB smaller without
         self.waits: set[Wait] = NEVER
         self.pairings: set[Any] = NEVER
@@ -201,12 +208,14 @@ class Lifetime:
             self.fail(CreditError(self._why_stuck()))
 
     def close_explicit(self) -> bool:
-        """End the streams that were named by hand: nothing in the run can write to them any more (rule 1.3)."""
+        """End the streams named by hand: nothing in the run can write to them any more (rule 1.3)."""
         raise NotImplementedError
 
     def _why_stuck(self) -> str:
         reasons = sorted(wait.reason for wait in self.waits if not wait.woken)
-        unread = sorted(repr(lane) for lane in self.lanes.values() if any(inbox.items for inbox in lane.inboxes))
+        unread = sorted(
+            repr(lane) for lane in self.lanes.values() if any(inbox.items for inbox in lane.inboxes)
+        )
         text = f"rule 2.5: run {self.id} can't go on by itself: "
         text += "; ".join(reasons) if reasons else "nothing of it is at work"
         if unread:
@@ -240,7 +249,9 @@ class Lifetime:
 
     def expire(self) -> None:
         """End because the deadline has passed."""
-        self.finish("expired", DeadlineExceeded(f"run {self.id} of flow {self.runtime.flow.name} took too long"))
+        self.finish(
+            "expired", DeadlineExceeded(f"run {self.id} of flow {self.runtime.flow.name} took too long")
+        )
 
     def stop(self, reason: str) -> None:
         """Begin to cancel: from now on nothing more of the run is delivered."""
@@ -269,7 +280,9 @@ class Lifetime:
         names = sorted({step.station.site.key for step in self.engaged})
         log.warning(
             "run %s: the cleanup of %s took longer than %s s and was abandoned",
-            self.id, ", ".join(names), self.cleanup_timeout,
+            self.id,
+            ", ".join(names),
+            self.cleanup_timeout,
         )
         for engagement in list(self.engaged):
             engagement.abandon_place()
@@ -453,4 +466,6 @@ class Lifetime:
 
     def windows(self) -> list[Account]:
         """Give all windows of the run."""
-        return [leg.account for leg in self.legs.values() if leg.account is not None] + list(self.accounts.values())
+        return [leg.account for leg in self.legs.values() if leg.account is not None] + list(
+            self.accounts.values()
+        )

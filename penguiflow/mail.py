@@ -1,8 +1,8 @@
 """Mail: the messages of one run at one node.
 
-Owns what waits there to begin a step: messages on edges, and what joins and gathers have completed. Invariant:
-as long as something waits or is at work, the run is open. One message is served per turn, so that runs which
-share a node take turns (rule 3.1).
+Owns what waits there to begin a step: messages on edges, and what joins and gathers have completed.
+Invariant: as long as something waits or is at work, the run is open. One message is served per turn, so that
+runs which share a node take turns (rule 3.1).
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class MailLane(Lane):
         super().__init__(run, station, "", explicit=False)
         run.open -= 1  # it is open only while something is here
         self.complete: tuple[Step, ...] = ()
-        self.active = 0
-        self.occupied = False
+        self.active: int = 0
+        self.occupied: bool = False
 
     def inbox(self, edge: Edge) -> Any:
         """Give the inbox of an edge."""
@@ -211,7 +211,7 @@ class MailLane(Lane):
         step = Step(run, station, None, item, item._ticket, item._tokens)
         item._ticket, item._tokens = FREE, ()
         if isinstance(exc, run.pool.parking.cancelled) and not worker.interrupted:
-            run.pool.parking.calm(worker.task)
+            run.pool.forgive(worker.task)
         step.fail(exc)
         step.over()
 
@@ -281,5 +281,3 @@ class MailLane(Lane):
             return None
         value = item if self.station.signature.takes is Takes.MESSAGE else item.payload
         return Step(self.run, self.station, value, item, item._ticket, item._tokens)
-
-

@@ -77,7 +77,7 @@ class Observers:
 
     def __init__(self, observers: tuple[Observer, ...]) -> None:
         self._observers = list(observers)
-        self.errors = 0
+        self.errors: int = 0
 
     def __bool__(self) -> bool:
         return bool(self._observers)

@@ -1,8 +1,8 @@
 """The outbox: what leaves a run, in order, for its reader.
 
-Owns delivery. Invariant: an item's credit is home when the reader has taken it; what was emitted before an error
-comes before the error; after `cancel` nothing is delivered (rules 3.3, 3.8). The windows of the streams bound
-it, and nothing else.
+Owns delivery. Invariant: an item's credit is home when the reader has taken it; what was emitted before an
+error comes before the error; after `cancel` nothing is delivered (rules 3.3, 3.8). The windows of the streams
+bound it, and nothing else.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from .items import Chunk, Item, StreamRestarted, Terminal
 
 if TYPE_CHECKING:
     from .core import RunCore
+    from .graph import Edge
     from .leg import Leg
 
 
@@ -25,13 +26,13 @@ class ExitRoad:
 
     __slots__ = ("closed", "lane", "writer")
 
-    edge = None
+    edge: Edge | None = None
     stuck = False
 
     def __init__(self, outbox: Outbox, leg: Leg) -> None:
-        self.lane = outbox
-        self.writer = leg
-        self.closed = False
+        self.lane: Outbox = outbox
+        self.writer: Leg = leg
+        self.closed: bool = False
 
     def room(self) -> int:
         """Say that there is always room: the window is the bound."""
@@ -54,12 +55,12 @@ class Outbox:
     sees_numbers = True
 
     def __init__(self, run: RunCore) -> None:
-        self.run = run
+        self.run: RunCore = run
         self.items: list[Any] = []
         self.taken: list[Any] = []
         self.waiter: Any = None
-        self.iterated = False
-        self.events = False
+        self.iterated: bool = False
+        self.events: bool = False
 
     def count(self) -> int:
         """Say how many items nobody has taken yet."""

@@ -4,9 +4,9 @@ Owns how a task waits and is woken, how the runtime's own tasks are started and 
 Invariant: a wake-up is never lost, also when it comes before the wait; waking twice is waking once.
 
 On asyncio a wait is a bare future (anyio's event is two to four times dearer) and an interruption is a native
-``task.cancel()``, which is delivered once, so that a step's cleanup may wait. On trio a wait is the raw trap and
-an interruption a cancel scope, with a second one inside that shields the cleanup. The tasks
-belong to the loop, not to the caller: no scope of the runtime is ever open in a user's task (rule 3.9).
+``task.cancel()``, which is delivered once, so that a step's cleanup may wait. On trio a wait is the raw trap
+and an interruption a cancel scope, with a second one inside that shields the cleanup. The tasks belong to the
+loop, not to the caller: no scope of the runtime is ever open in a user's task (rule 3.9).
 """
 
 from __future__ import annotations
@@ -156,8 +156,8 @@ class TrioWaiter:
 class TrioScope:
     """What can be interrupted, on trio.
 
-    trio cancels by level: every wait in a cancelled scope is cut off. Under the scope that is cancelled lies one
-    that is shielded as soon as the cancellation has been told, for as long as a cleanup may take.
+    trio cancels by level: every wait in a cancelled scope is cut off. Under the scope that is cancelled lies
+    one that is shielded as soon as the cancellation has been told, for as long as a cleanup may take.
     """
 
     __slots__ = ("_inner", "_outer")
@@ -211,7 +211,9 @@ class TrioParking:
     def later(self, delay: float, call: Callable[[], None]) -> Cancellable:
         """Call a function in ``delay`` seconds."""
         timer = _TrioTimer(call)
-        if len(self._timers) > 64 and sum(entry[2].call is None for entry in self._timers) * 2 > len(self._timers):
+        if len(self._timers) > 64 and sum(entry[2].call is None for entry in self._timers) * 2 > len(
+            self._timers
+        ):
             self._timers = [entry for entry in self._timers if entry[2].call is not None]
             heapq.heapify(self._timers)
         heapq.heappush(self._timers, (self.now() + delay, next(self._order), timer))

@@ -1,8 +1,8 @@
 """The pool: the tasks of a runtime, and what they do next.
 
-Owns the workers. Invariant: as long as something is ready, somebody is awake to do it; a suspended coroutine is
-only ever resumed in the task that began it (rule 3.9). Knows jobs as things that want a place and can work, not
-what they are.
+Owns the workers. Invariant: as long as something is ready, somebody is awake to do it; a suspended coroutine
+is only ever resumed in the task that began it (rule 3.9). Knows jobs as things that want a place and can
+work, not what they are.
 
 A worker is a task under a driver, a generator around the coroutine of one job. Every suspension of the job
 passes through the driver, which hands on what the job has done so far, wakes a follower when something is
@@ -106,15 +106,27 @@ class Switch:
 class Worker:
     """One task of the pool, and what it works on."""
 
-    __slots__ = ("at", "has_place", "interrupted", "lane", "pool", "scope", "step", "task", "waiter")
+    __slots__ = (
+        "at",
+        "has_place",
+        "interrupted",
+        "lane",
+        "leaving",
+        "pool",
+        "scope",
+        "step",
+        "task",
+        "waiter",
+    )
 
     def __init__(self, pool: Pool) -> None:
-        self.pool = pool
+        self.pool: Pool = pool
         self.at: Any = None
-        self.has_place = False
+        self.has_place: bool = False
+        self.leaving: bool = False
         self.task: Any = None
         self.scope: Any = None
-        self.interrupted = False
+        self.interrupted: bool = False
         self.lane: WalkingLane | SteppingLane | None = None
         self.step: Step | None = None
         self.waiter: Any = None
@@ -124,7 +136,7 @@ class Worker:
         pool = self.pool
         self.task = pool.parking.task()
         try:
-            while not pool.closed:
+            while not pool.closed and not self.leaving:
                 job = pool.next()
                 if job is None:
                     if not await self._rest():
@@ -203,8 +215,8 @@ class Worker:
                 if self.step is not None or self.scope is not None:
                     pool.parking.resuming(value, self._scopes())
             except BaseException as exc:
-                value = exc  # type: ignore[assignment]
-                resume = coroutine.throw  # type: ignore[assignment]
+                value = exc
+                resume = coroutine.throw
             pool.awake += 1
 
     def _scopes(self) -> tuple[Any, ...]:
@@ -270,9 +282,9 @@ class Pool:
         self.ready: deque[Job] = deque()
         self.idle: list[Worker] = []
         self.workers: set[Worker] = set()
-        self.awake = 0
+        self.awake: int = 0
         self.worked = 0
-        self.closed = False
+        self.closed: bool = False
         self.current: Worker | None = None
         self._all_gone: Any = None
 
@@ -310,6 +322,15 @@ class Pool:
             else:
                 job.station.places.wait(job)
         return None
+
+    def forgive(self, task: Any) -> None:
+        """Let a cancellation that is not ours be the node's error (rule 3.6).
+
+        The worker ends behind it: it may have been the event loop that cancelled all its tasks.
+        """
+        if self.current is not None:
+            self.current.leaving = True
+        self.parking.calm(task)
 
     def gone(self, worker: Worker) -> None:
         """Take note that a worker has ended."""

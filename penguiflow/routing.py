@@ -1,7 +1,8 @@
 """Routing: which successors an item goes to.
 
-Owns the choice among the edges of one node: by type, by condition, by key, by load. Invariant: edges are looked
-at in declared order; a value that no successor accepts is an error, one that meets no condition is filtered.
+Owns the choice among the edges of one node: by type, by condition, by key, by load. Invariant: edges are
+looked at in declared order; a value that no successor accepts is an error, one that meets no condition is
+filtered.
 """
 
 from __future__ import annotations
@@ -89,7 +90,8 @@ def _choose(roads: Sequence[Destination], payload: Any) -> list[int]:
             chosen.append(index)
     for members in grouped.values():
         edge = roads[members[0]].edge
-        assert edge is not None and edge.group is not None
+        assert edge is not None
+        assert edge.group is not None
         chosen.append(_one_of(edge.group, members, roads, payload))
     return sorted(chosen) if grouped else chosen
 

@@ -1,7 +1,7 @@
 """Runs as their readers see them.
 
-Owns the reading side: iteration, results, and leaving. Invariant: a run is iterated once; leaving its scope ends
-its work, and returns only when that has ended (rule 3.2). Everything else is the core's.
+Owns the reading side: iteration, results, and leaving. Invariant: a run is iterated once; leaving its scope
+ends its work, and returns only when that has ended (rule 3.2). Everything else is the core's.
 """
 
 from __future__ import annotations
@@ -143,13 +143,12 @@ class Run:
         """Send a command that overtakes data.
 
         Args:
-            kind: ``cancel``, ``pause``, ``resume``, ``flush``, or any other for the nodes' ``ctx.controls()``.
-            payload: what the command needs.
-            to: the path of the only node it is for.
+            kind: ``cancel``, ``pause``, ``resume``, ``flush``, or any other for the nodes'
+            ``ctx.controls()``. payload: what the command needs. to: the path of the only node it is for.
             stream_id: the only stream it is for.
 
-        ``cancel`` without ``to`` and ``stream_id`` returns when the run has ended. If cancelled, the command was
-        sent all the same.
+        ``cancel`` without ``to`` and ``stream_id`` returns when the run has ended. If cancelled, the command
+        was sent all the same.
         """
         control = as_control(kind, payload, to, stream_id)
         self._core.control(control)

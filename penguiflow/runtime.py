@@ -39,7 +39,9 @@ from .stream import heading_item
 
 if TYPE_CHECKING:
     from .flow import Flow
+    from .lifetime import Lifetime
     from .options import Options
+    from .plan import Plan
 
 _ids = random.SystemRandom()
 
@@ -55,13 +57,13 @@ class Runtime:
 
     def __init__(self, flow: Flow, options: Options, pool: Pool | None = None) -> None:
         self.flow = flow
-        self.plan = flow.plan
-        self.window = options.window
-        self.hop_limit = options.hop_limit
-        self.cleanup_timeout = options.cleanup_timeout
+        self.plan: Plan = flow.plan
+        self.window: int = options.window
+        self.hop_limit: int = options.hop_limit
+        self.cleanup_timeout: float = options.cleanup_timeout
         self._options = options
-        self.observers = Observers(options.observers)
-        self.observe = self.observers.tell
+        self.observers: Observers = Observers(options.observers)
+        self.observe: Callable[[object], None] = self.observers.tell
         self._given_pool = pool
         self._state = "new"
         self._runs: dict[Any, RunCore] = {}
@@ -82,7 +84,9 @@ class Runtime:
     async def __aenter__(self) -> Runtime:
         """Open the flow and start its sources. If cancelled, nothing was started."""
         if self._state != "new":
-            raise RuntimeError(f"the runtime of flow {self.flow.name} was opened already; open() makes another one")
+            raise RuntimeError(
+                f"the runtime of flow {self.flow.name} was opened already; open() makes another one"
+            )
         self._start()
         return self
 
@@ -172,7 +176,9 @@ class Runtime:
             stuck = ", ".join(sorted({name for core in self._runs.values() for name in core.stuck_nodes()}))
             ids = ", ".join(sorted({core.id for core in self._runs.values()}))
             await self.abort()
-            raise TimeoutError(f"drain({timeout}) of flow {self.flow.name}: stuck at {stuck or 'no node'} in {ids}")
+            raise TimeoutError(
+                f"drain({timeout}) of flow {self.flow.name}: stuck at {stuck or 'no node'} in {ids}"
+            )
 
     def _turn_away(self) -> None:
         """Let the runs go that wait for admission: they find the runtime closed."""
@@ -183,7 +189,8 @@ class Runtime:
     def _check_open(self) -> None:
         if self._state != "open":
             raise RunRejected(
-                f"the runtime of flow {self.flow.name} is {'not open yet' if self._state == 'new' else self._state}: "
+                f"the runtime of flow {self.flow.name} is "
+                f"{'not open yet' if self._state == 'new' else self._state}: "
                 f"it takes no runs"
             )
 
@@ -237,8 +244,8 @@ class Runtime:
             core.open += 1
             step.out = core.open_leg(step, None, explicit=False, to=to)
             core.entered()
-            core.facade = Session(core, step)
-            return core.facade
+            session = core.facade = Session(core, step)
+            return session
 
         return SessionScope(admit)
 
@@ -274,7 +281,9 @@ class Runtime:
 
         The options mean what they mean for `run`. If cancelled, the run is cancelled too.
         """
-        async with self.run(payload, headers=headers, deadline=deadline, run_id=run_id, meta=meta, to=to) as run:
+        async with self.run(
+            payload, headers=headers, deadline=deadline, run_id=run_id, meta=meta, to=to
+        ) as run:
             return await run.result()
 
     async def _begin(
@@ -311,12 +320,16 @@ class Runtime:
         if deadline is not None and deadline < 0:
             raise ValueError(f"deadline={deadline}: seconds from now, not less than 0")
         if run_id is not None and run_id in self._runs:
-            raise RunRejected(f"run_id={run_id!r} is in use in flow {self.flow.name}; choose another, or none")
+            raise RunRejected(
+                f"run_id={run_id!r} is in use in flow {self.flow.name}; choose another, or none"
+            )
         expires = None if deadline is None else self.parking.now() + deadline
         limit = self._options.max_runs
         if limit is not None and (len(self._runs) >= limit or self._waiting):
             await self._wait_for_admission(deadline)
-        core = self._new_core(run_id, headers.copy() if headers is not None else Headers(), dict(meta or {}), expires)
+        core = self._new_core(
+            run_id, headers.copy() if headers is not None else Headers(), dict(meta or {}), expires
+        )
         core.begin()
         return core
 
@@ -359,7 +372,7 @@ class Runtime:
         self._counts["started"] += 1
         return core
 
-    def run_ended(self, core: RunCore) -> None:
+    def run_ended(self, core: Lifetime) -> None:
         """Forget a run that is over; the next one that waits is admitted."""
         self._runs.pop(core.key, None)
         self._counts[core.status] += 1
@@ -432,7 +445,9 @@ class Runtime:
 
     def streams(self) -> tuple[StreamStatistics, ...]:
         """Give the open streams."""
-        return tuple(_stream_statistics(core, leg) for core in self._runs.values() for leg in core.legs.values())
+        return tuple(
+            _stream_statistics(core, leg) for core in self._runs.values() for leg in core.legs.values()
+        )
 
     def statistics(self) -> RuntimeStatistics:
         """Give a snapshot."""
@@ -482,7 +497,7 @@ class Doorway:
     __slots__ = ("doors",)
 
     def __init__(self) -> None:
-        self.doors = 0
+        self.doors: int = 0
 
     def entered(self) -> None:
         """Do nothing."""

@@ -1,7 +1,7 @@
 """Stations: a node at work in a runtime, shared by all runs.
 
-Owns the node's places, its counters, and how its function is called. Invariant: what depends on the node alone
-is decided here, once, when the flow is opened; the hot loops only look it up.
+Owns the node's places, its counters, and how its function is called. Invariant: what depends on the node
+alone is decided here, once, when the flow is opened; the hot loops only look it up.
 """
 
 from __future__ import annotations
@@ -83,22 +83,29 @@ class Station:
         "steps",
     )
 
+    failures: int
+    retries: int
+    skipped: int
+    steps: int
+
     def __init__(self, site: Site) -> None:
         signature, policy = site.signature, site.policy
-        self.site = site
+        self.site: Site = site
         self.signature = signature
         self.policy = policy
         self.function: Callable[..., Any] = site.node.fn if site.node is not None else _no_function
-        self.places = Places(policy.concurrency if site.node is not None else UNLIMITED)
+        self.places: Places = Places(policy.concurrency if site.node is not None else UNLIMITED)
         self.steps = self.failures = self.retries = self.skipped = 0
-        self.generates = signature.gives is Gives.STREAM or site.node is None
-        self.emits = signature.gives is Gives.STREAM or signature.context is not None
+        self.generates: bool = signature.gives is Gives.STREAM or site.node is None
+        self.emits: bool = signature.gives is Gives.STREAM or signature.context is not None
         queued = any(edge.policy.feedback or edge.policy.overflow != "wait" for edge in site.ins)
-        self.is_inline = site.is_inline and not queued and signature.context is None and not signature.may_spread
-        self.sees_chunks = signature.takes is Takes.CHUNK or signature.context is not None
-        self.fast = self._is_fast()
+        self.is_inline: bool = (
+            site.is_inline and not queued and signature.context is None and not signature.may_spread
+        )
+        self.sees_chunks: bool = signature.takes is Takes.CHUNK or signature.context is not None
+        self.fast: bool = self._is_fast()
         self.batch = 1 if self.fast else STEPS
-        self.only_way = only_way(site)
+        self.only_way: Edge | None = only_way(site)
         self.inline = self._inline_function()
         self.invoke: Invoke = None  # type: ignore[assignment]
 
@@ -130,7 +137,11 @@ class Station:
     def verified(self, payload: Any) -> Any:
         """Raise ``TypeError`` where a result is accepted by no successor."""
         from_edges = self.site.outs
-        if payload is not None and from_edges and not any(edge.accepts is None or edge.accepts(payload) for edge in from_edges):
+        if (
+            payload is not None
+            and from_edges
+            and not any(edge.accepts is None or edge.accepts(payload) for edge in from_edges)
+        ):
             takers = ", ".join(f"{edge.target.key} takes {edge.expected}" for edge in from_edges)
             raise TypeError(f"no successor of {self.site.key} accepts a {type(payload).__name__}: {takers}")
         return payload
@@ -156,7 +167,7 @@ class Station:
             self.batch = min(BATCH, count * 2)
 
     def failed(self, run: RunCore, exc: BaseException, item: Any, attempt: int = 1) -> BaseException:
-        """Make the one error that comes out of a failed step; the runtime's own errors are left as they are."""
+        """Make the one error that comes out of a failed step; the runtime's own errors stay as they are."""
         if isinstance(exc, FlowError):
             return exc
         self.failures += 1

@@ -1,9 +1,9 @@
 """Steps: one invocation of a node on one input.
 
 Owns what a step holds while it lasts: its input's ticket and tokens, its place, its streams, its attempts.
-Invariant: a step is over exactly once; then its place is given back, its streams have their terminal or belong
-to the run, and its input is settled, unless what it returned rides on it. Knows the node's policy only through
-the call that `invoke` has built.
+Invariant: a step is over exactly once; then its place is given back, its streams have their terminal or
+belong to the run, and its input is settled, unless what it returned rides on it. Knows the node's policy only
+through the call that `invoke` has built.
 """
 
 from __future__ import annotations
@@ -112,28 +112,28 @@ class Step:
         tokens: Tokens,
         lane: Any = None,
     ) -> None:
-        self.run = run
-        self.station = station
-        self.value = value
-        self.item = item
-        self.ticket = ticket
-        self.tokens = tokens
-        self.lane = lane
-        self.attempt = 1
-        self.attempts_spent = False
-        self.has_place = False
+        self.run: RunCore = run
+        self.station: Station = station
+        self.value: Any = value
+        self.item: Item[Any] = item
+        self.ticket: Ticket = ticket
+        self.tokens: Tokens = tokens
+        self.lane: Any = lane
+        self.attempt: int = 1
+        self.attempts_spent: bool = False
+        self.has_place: bool = False
         self.out: Leg | None = None if lane is None else lane.out
         self.legs: list[Leg] = NO_LEGS
         self.one_way: dict[str, Leg] | None = None
         self.letters: Account | None = None
         self.letters_ride_on: Copies | None = None
-        self.doors = 0
+        self.doors: int = 0
         self.held: list[tuple[Leg, Chunk[Any]]] | None = None
         self.held_letters: list[tuple[Message[Any], str | None]] | None = None
         self.dirty: list[Leg] = NO_LEGS
-        self.spent = 0
-        self.settled = False
-        self.stale = False
+        self.spent: int = 0
+        self.settled: bool = False
+        self.stale: bool = False
         self.reason: BaseException | None = None
         self.scope: Any = None
         self.inner: Any = None
@@ -148,7 +148,7 @@ class Step:
         self.context_variables: Variables | None = None
         policy = station.policy
         timed = policy.timeout or policy.idle_timeout or policy.first_chunk_timeout
-        self.clock = Clock(self, run.pool.parking) if timed else None
+        self.clock: Clock | None = Clock(self, run.pool.parking) if timed else None
 
     # -- as a job
 
@@ -213,7 +213,7 @@ class Step:
                     pass
                 except parking.cancelled:
                     if self.reason is None:
-                        parking.calm(self.task)
+                        self.run.pool.forgive(self.task)
                         raise
         finally:
             worker.step = None
@@ -236,9 +236,8 @@ class Step:
                     leg.end("cancelled" if self.run.stopped or leg.dead else "done")
                 elif leg.terminal is None and leg.openers and not leg.owners:
                     leg.end("cancelled")
-        if self.letters is not None:
-            if self.lane is None:
-                self.letters.close(self._letters_home)
+        if self.letters is not None and self.lane is None:
+            self.letters.close(self._letters_home)
         for lane in self.reads:
             lane.leave()
         ticket, self.ticket = self.ticket, FREE
@@ -303,7 +302,11 @@ class Step:
         kind: type[StepTimeout] = StreamIdle if idle else StepTimeout
         if idle:
             given = self.out is not None and self.out.chunks + len(self.out.buffer) > 0
-            limit = policy.idle_timeout if given or policy.first_chunk_timeout is None else policy.first_chunk_timeout
+            limit = (
+                policy.idle_timeout
+                if given or policy.first_chunk_timeout is None
+                else policy.first_chunk_timeout
+            )
             text = f"gave no chunk for {limit} s"
         else:
             text = f"took longer than its timeout of {policy.timeout} s"
@@ -522,7 +525,9 @@ class Step:
         if self.run.stopped:
             raise RunCancelled(f"run {self.run.id} is over: {self.station.site.key} can't emit any more")
         if self.settled:
-            raise StreamClosed(f"the step of {self.station.site.key} is over: its context emits nothing any more")
+            raise StreamClosed(
+                f"the step of {self.station.site.key} is over: its context emits nothing any more"
+            )
         if self.stale and self.is_own():
             raise Restarted
         if self.stale:
@@ -537,7 +542,9 @@ class Step:
                 f"rule 1.3: nothing follows the terminal"
             )
         if leg.dead:
-            raise StreamClosed(f"nobody reads stream {leg.stream_id} of node {self.station.site.key} any more")
+            raise StreamClosed(
+                f"nobody reads stream {leg.stream_id} of node {self.station.site.key} any more"
+            )
 
     def replenish(self, leg: Leg) -> None:
         """Hand on what was emitted, and take credit for more, where that needs no wait."""
@@ -563,7 +570,10 @@ class Step:
         ticket = account.take(size_bytes)
         if ticket is None:
             wait = Wait(
-                self.run, f"{self.station.site.key} waits for credit of stream {leg.stream_id}", leg, size_bytes
+                self.run,
+                f"{self.station.site.key} waits for credit of stream {leg.stream_id}",
+                leg,
+                size_bytes,
             )
             account.wait(wait)
             try:
@@ -689,7 +699,9 @@ class Step:
             try:
                 skipped(leg.next_seq, seq)
             except ValueError as exc:
-                raise SequenceError(f"stream {leg.stream_id} of node {self.station.site.key}: {exc}") from None
+                raise SequenceError(
+                    f"stream {leg.stream_id} of node {self.station.site.key}: {exc}"
+                ) from None
 
     def _chunk(
         self,
@@ -875,7 +887,9 @@ class Step:
     def _message(
         self, payload: Any, ticket: Ticket, headers: Any = None, meta: dict[str, Any] | None = None
     ) -> Message[Any]:
-        return self.run.message(self.station.site, payload, self.item, ticket, hold(self.tokens), headers, meta)
+        return self.run.message(
+            self.station.site, payload, self.item, ticket, hold(self.tokens), headers, meta
+        )
 
     async def _send(self, message: Message[Any], to: str | None) -> None:
         if self.clock is not None:

@@ -1,8 +1,8 @@
 """Streams as a step sees them: `Stream`, and the lane that feeds it.
 
 Owns the reading side of one stream at one step. Invariant: a chunk's credit is home as soon as the step has
-taken it; the step sees each chunk once, in order, then exactly one end: the loop stops, or raises the stream's
-error.
+taken it; the step sees each chunk once, in order, then exactly one end: the loop stops, or raises the
+stream's error.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class StreamLane(Lane):
 
     def __init__(self, run: RunCore, station: Station, stream_id: str, explicit: bool) -> None:
         super().__init__(run, station, stream_id, explicit)
-        self.filled = False
+        self.filled: bool = False
         self.parents: list[Copies] = []
         self.head: Any = None
         self.reader: Wait | None = None
@@ -142,9 +142,9 @@ class Stream(StreamMarker[T]):
 
     def __init__(self, lane: StreamLane) -> None:
         self._lane = lane
-        self.taken = 0
-        self.begun = False
-        self.stale = False
+        self.taken: int = 0
+        self.begun: bool = False
+        self.stale: bool = False
 
     @property
     def id(self) -> str:

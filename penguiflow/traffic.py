@@ -1,8 +1,8 @@
 """Traffic: how messages find their way through a run, and how branches meet again.
 
-Owns the road of a message from one node to the next, spreads and gathers, pairings, and error edges. Invariant:
-every copy of an item holds exactly the tokens of the places it can still reach; when a place is decided, what
-it held is handed on or let go.
+Owns the road of a message from one node to the next, spreads and gathers, pairings, and error edges.
+Invariant: every copy of an item holds exactly the tokens of the places it can still reach; when a place is
+decided, what it held is handed on or let go.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from .completion import Token, Tokens, hold, reaching, release
-from .credit import FREE, Copies, Ticket
+from .credit import Copies, Ticket
 from .errors import GraphError, HopLimitExceeded, StepError
 from .fanin import join_step
 from .inbox import Sender, settle
-from .items import Gathered, Heading, Headers, Item, Message, copy_message
+from .items import Gathered, Headers, Heading, Item, Message, copy_message
 from .joining import Gathering, Pairing, Verdict
 from .lifetime import NEVER, NOTHING, Lifetime
 from .mail import MailLane
@@ -147,7 +147,9 @@ class Traffic(Lifetime):
             self.gather(station, message, ())
         elif takes is Takes.STREAM or takes is Takes.CHUNK:
             settle(message)
-            text = f"node {station.site.key} takes a {takes.name.lower()}, and {edge.source.key} gave a message"
+            text = (
+                f"node {station.site.key} takes a {takes.name.lower()}, and {edge.source.key} gave a message"
+            )
             self.fail(StepError(f"run {self.id}: {text}", run_id=self.id, node=edge.source.key))
         elif station.is_inline:
             self.runtime.meters[edge.index].pass_through(1)
@@ -352,7 +354,9 @@ class Traffic(Lifetime):
         if isinstance(item, Item):
             settle(item)
         self.fail(
-            StepError(f"run {self.id}: the join {station.site.key} {what}", run_id=self.id, node=station.site.key)
+            StepError(
+                f"run {self.id}: the join {station.site.key} {what}", run_id=self.id, node=station.site.key
+            )
         )
 
     def skip(self, station: Station, pairing: Pairing) -> None:
@@ -383,10 +387,8 @@ class Traffic(Lifetime):
         gatherings = [self._gathering(site, step) for site in station.site.gathers]
         step.attempts_spent = True
         try:
-            index = 0
-            for payload in spread.items:
+            for index, payload in enumerate(spread.items):
                 await step.emit_part(payload, tuple(gathering.part(index) for gathering in gatherings))
-                index += 1
         finally:
             for gathering in gatherings:
                 gathering.one_less()

@@ -1,8 +1,8 @@
 """Waits: the three things that a step waits for, and the clock that stands still meanwhile.
 
-Owns one wait (`Wait`) and a step's own time limits (`Clock`). Invariant: a wait is counted out of its run's busy
-work by the one who waits, and in again by the one who wakes, so that a run with nothing busy has nobody on his
-way (rule 2.5). Knows nothing of what the waited-for means.
+Owns one wait (`Wait`) and a step's own time limits (`Clock`). Invariant: a wait is counted out of its run's
+busy work by the one who waits, and in again by the one who wakes, so that a run with nothing busy has nobody
+on his way (rule 2.5). Knows nothing of what the waited-for means.
 """
 
 from __future__ import annotations
@@ -29,16 +29,14 @@ class Wait:
 
     __slots__ = ("counted", "future", "leg", "reason", "run", "size_bytes", "ticket", "woken")
 
-    def __init__(
-        self, run: RunCore, reason: str, leg: Any = None, size_bytes: int = 0
-    ) -> None:
-        self.run = run
-        self.reason = reason
-        self.leg = leg
-        self.size_bytes = size_bytes
-        self.future = run.pool.parking.waiter()
-        self.woken = False
-        self.counted = False
+    def __init__(self, run: RunCore, reason: str, leg: Any = None, size_bytes: int = 0) -> None:
+        self.run: RunCore = run
+        self.reason: str = reason
+        self.leg: Any = leg
+        self.size_bytes: int = size_bytes
+        self.future: Any = run.pool.parking.waiter()
+        self.woken: bool = False
+        self.counted: bool = False
         self.ticket: Ticket | None = None
 
     def wake(self) -> None:
@@ -77,7 +75,7 @@ class Clock:
             self.output_left = None if not step.station.emits else policy.idle_timeout
         self._since = 0.0
         self._handle: Any = None
-        self.running = False
+        self.running: bool = False
 
     def start(self) -> None:
         """Let the time run."""

@@ -51,7 +51,7 @@ class Link:
     ) -> None:
         self.source = source
         self.target = target
-        self.policy = policy
+        self.policy: EdgePolicy = policy
         self.bundle = bundle
         """With ``partition=`` or ``balance=``: all branches, in order."""
 
@@ -71,7 +71,7 @@ class Wire(Wirable):
         self.heads = heads
         self.tails = tails
         self.parts = parts
-        self.links = links
+        self.links: tuple[Link, ...] = links
 
     def ends(self) -> Wire:
         """Give the wire itself."""
@@ -87,8 +87,8 @@ class Pending:
     __slots__ = ("policy", "wire")
 
     def __init__(self, wire: Wire, policy: EdgePolicy) -> None:
-        self.wire = wire
-        self.policy = policy
+        self.wire: Wire = wire
+        self.policy: EdgePolicy = policy
 
     def __rshift__(self, right: Any) -> Wire:
         """Join what is on the right behind the edge."""
@@ -108,7 +108,7 @@ class EdgeOptions:
     __slots__ = ("policy",)
 
     def __init__(self, policy: EdgePolicy) -> None:
-        self.policy = policy
+        self.policy: EdgePolicy = policy
 
     def __rshift__(self, right: Any) -> Any:
         raise GraphError("edge(…) has nothing on its left; write: a >> edge(…) >> b")

@@ -193,6 +193,8 @@ MAKERS = set(
     "list dict set bytearray deque defaultdict Counter OrderedDict count cycle iter Lock Event Queue "
     "SimpleQueue local WeakSet WeakKeyDictionary WeakValueDictionary lru_cache cache".split()
 )
+SENTINELS = {"EMPTY", "NO_LEGS", "NO_ROADS", "NO_TICKETS"}
+"""Shared sentinels, never written to: they stand where a list is expected, and making one would cost."""
 FILLED_AT_IMPORT = ("testing/graphs/pieces.py",)
 """Where decorators enter functions into a table while the package is imported, and nobody does after that."""
 CHANGES = set(
@@ -217,7 +219,9 @@ def state_of(tree: ast.Module) -> Iterator[int]:
             targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
             names = [target.id for target in targets if isinstance(target, ast.Name)]
             value = statement.value
-            if isinstance(value, DISPLAYS) and ast.unparse(value) not in ("[]", "{}"):
+            if isinstance(value, DISPLAYS) and (
+                ast.unparse(value) not in ("[]", "{}") or {*names} <= SENTINELS
+            ):
                 tables.update(names)
             elif isinstance(value, DISPLAYS) or called(value) in MAKERS:
                 yield statement.lineno

@@ -11,6 +11,8 @@ import asyncio
 import os
 import signal
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,25 +27,35 @@ from .trials import RUNS, Kind, attempt, graph_of, uses_threads
 
 SEEDS = int(os.environ.get("PENGUIFLOW_FUZZ_SEEDS", "300"))
 BUSY = 20.0  # seconds of computing that one trial may take
+STILL = 40.0  # seconds that it may take in all: virtual time jumps, unless nothing is left that could wake it
 BACKENDS = ("asyncio", "trio")
 
 
-class Spinning(BaseException):
-    """A trial computes without end."""
+class Endless(BaseException):
+    """A trial computes, or waits, without end."""
 
 
 @contextmanager
-def limited(seconds: float) -> Iterator[None]:
-    """Raise in whatever computes longer; waiting does not count, virtual time sees to that."""
+def limited(busy: float, still: float) -> Iterator[None]:
+    """Raise in whatever computes, or waits in real time, for longer."""
+    began = time.process_time()
 
     def stop(signum: int, frame: Any) -> None:
-        raise Spinning(f"computes for more than {seconds} s")
+        raise Endless(f"no end in sight after {time.process_time() - began:.1f} s of computing")
 
+    def wake() -> None:
+        signal.pthread_kill(main, signal.SIGVTALRM)
+
+    main = threading.get_ident()
     before = signal.signal(signal.SIGVTALRM, stop)
-    signal.setitimer(signal.ITIMER_VIRTUAL, seconds, 1.0)
+    signal.setitimer(signal.ITIMER_VIRTUAL, busy, 1.0)
+    watch = threading.Timer(still, wake)
+    watch.daemon = True
+    watch.start()
     try:
         yield
     finally:
+        watch.cancel()
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.signal(signal.SIGVTALRM, before)
 
@@ -81,7 +93,7 @@ def batch(kind: Kind, backend: str, seeds: Sequence[int], told: Callable[[int, l
     async def until_failure() -> None:
         while waiting:
             seed = waiting.pop(0)
-            with limited(BUSY):
+            with limited(BUSY, STILL):
                 found = await trial(kind, graph_of(kind, seed))
             told(seed, found)
             if found:

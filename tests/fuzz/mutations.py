@@ -22,7 +22,8 @@ from . import harness
 from .harness import BACKENDS, batch
 from .trials import Kind
 
-BUSY = 1.0  # a broken engine may compute without end
+BUSY = 1.0  # seconds: a broken engine may compute without end …
+STILL = 4.0  # … or wait
 
 
 def never(method: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
@@ -81,7 +82,7 @@ def hunt(name: str, kind: Kind, seeds: int) -> dict[str, int]:
     """Run trials under a mutation; gives how many slipped, and how many of them were found."""
     slip = Slip(MUTATIONS[name])
     slip.install()
-    harness.BUSY = BUSY
+    harness.BUSY, harness.STILL = BUSY, STILL
     counts = {"trials": 0, "slipped": 0, "found": 0}
 
     def told(seed: int, what: list[str]) -> None:

@@ -19,7 +19,7 @@ from penguiflow.testing import RandomGraph, virtual_backend
 from penguiflow.testing.graphs.shapes import ROOT, Layout, Pause, Shape
 from penguiflow.testing.graphs.topology import Topology
 
-from .harness import BACKENDS, BUSY, limited, trial
+from .harness import BACKENDS, BUSY, STILL, limited, trial
 from .trials import RUNS, Kind, graph_of
 
 PLAIN = {"pause": Pause(), "concurrency": 16, "drops": None, "also": False, "numbered": False, "bare": False}
@@ -37,7 +37,7 @@ def attempt_once(kind: Kind, backend: str, graph: RandomGraph, numbers: Sequence
     """Run one trial on a loop of its own."""
     name, options = virtual_backend(backend)
     try:
-        with limited(BUSY):
+        with limited(BUSY, STILL):
             return anyio.run(trial, kind, graph, numbers, backend=name, backend_options=options)
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
