@@ -115,6 +115,7 @@ class WalkingLane(BatchLane):
         if self.cursor is None:
             self.take()
         worker.lane = self
+        worker.at = self.station
         run.engaged.add(worker)
         following = None
         try:
@@ -124,6 +125,7 @@ class WalkingLane(BatchLane):
                     following = self._walk_on()
                 except BaseException as exc:
                     self._broke(exc)
+                worker.lane = None  # nothing of the batch is in its hands any more
             if worker.interrupted:
                 await absorb(run.pool.parking, run.pool.parking.task())
                 worker.interrupted = False

@@ -230,7 +230,7 @@ class Worker:
     @property
     def station(self) -> Any:
         """The node that the worker is at."""
-        return self.lane.station if self.lane is not None else self.at
+        return self.at
 
     def interrupt(self, reason: object) -> None:
         """Cancel what the node does."""

@@ -27,7 +27,7 @@ from .trials import RUNS, Kind, attempt, graph_of, uses_threads
 
 SEEDS = int(os.environ.get("PENGUIFLOW_FUZZ_SEEDS", "300"))
 BUSY = 20.0  # seconds of computing that one trial may take
-STILL = 40.0  # seconds that it may take in all: virtual time jumps, unless nothing is left that could wake it
+STILL = 20.0  # seconds that it may take in all: virtual time jumps, unless nothing is left that could wake it
 BACKENDS = ("asyncio", "trio")
 
 
