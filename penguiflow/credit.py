@@ -94,7 +94,7 @@ class Account:
         """Say that nothing more will be spent; call ``on_idle`` when all credit is home, at once if it is."""
         self.on_idle = on_idle
         self.grant()
-        self.half = max(1, self.out)  # the last one to come home is the one that counts
+        self.half = 1 if self.waiters else max(1, self.out)  # the last to come home is the one that counts
 
     def __repr__(self) -> str:
         return f"<account {self.out}/{self.window} out>"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .completion import release
 from .credit import Account
-from .inbox import UNBOUNDED, Sender, settle
+from .inbox import EMPTY, UNBOUNDED, Sender, settle
 from .items import Chunk, Item, StreamRestarted, Terminal
 
 if TYPE_CHECKING:
@@ -56,8 +56,8 @@ class Outbox:
 
     def __init__(self, run: RunCore) -> None:
         self.run: RunCore = run
-        self.items: list[Any] = []
-        self.taken: list[Any] = []
+        self.items: list[Any] = EMPTY
+        self.taken: list[Any] = EMPTY
         self.waiter: Any = None
         self.iterated: bool = False
         self.events: bool = False
@@ -78,7 +78,10 @@ class Outbox:
                 if isinstance(item, Item):
                     settle(item)
             return
-        self.items.extend(batch)
+        if self.items:
+            self.items.extend(batch)
+        else:
+            self.items = list(batch)
         self.wake()
 
     def wake(self) -> None:
@@ -104,8 +107,8 @@ class Outbox:
     def clear(self) -> None:
         """Let go of everything that was not taken."""
         left = [*reversed(self.taken), *self.items]
-        self.taken = []
-        self.items = []
+        self.taken = EMPTY
+        self.items = EMPTY
         for item in left:
             if isinstance(item, Item):
                 settle(item)
@@ -119,9 +122,10 @@ class Outbox:
                 if self.take(item):
                     return item
             if not self.items:
+                self.taken = EMPTY
                 return None
             self.taken = self.items[::-1]  # popped from its end: what was delivered is not held any longer
-            self.items = []
+            self.items = EMPTY
 
     def take(self, item: Any) -> bool:
         """Bring the credit of an item home; ``False`` for an event that the reader does not want."""

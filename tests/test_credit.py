@@ -362,7 +362,6 @@ def test_a_large_waiter_is_not_overtaken() -> None:
     assert account.bytes_out == 10
 
 
-@pytest.mark.xfail(strict=True, reason="SizedAccount.forget does not look at who is the first now")
 def test_forgetting_the_first_lets_the_second_in() -> None:
     """Nobody waits for credit that is there: with the large waiter gone, the small one has its bytes."""
     log: list[Waiter] = []

@@ -33,7 +33,6 @@ def test_counts_that_make_no_sense(name: str, value: Any) -> None:
     assert str(caught.value) == f"open({name}={value!r}): a whole number of at least 1 is needed"
 
 
-@pytest.mark.xfail(strict=True, reason="Options takes None for window and hop_limit")
 @pytest.mark.parametrize("name", ["window", "hop_limit"])
 def test_limits_that_must_be_there(name: str) -> None:
     """`None` is "no limit" only where that is offered: windows and hops are always bounded (2.2, 2.7)."""

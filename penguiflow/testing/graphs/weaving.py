@@ -10,8 +10,9 @@ from typing import Any
 
 from penguiflow import Flow, Node, Retry, edge, node
 
+from .conduct import Conduct
 from .shapes import Bag, Layout, Road, Shape, meets, number
-from .steps import Writer
+from .steps import write
 
 
 def weave(layout: Layout) -> Flow:
@@ -29,13 +30,13 @@ class Loom:
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
-        self.writer = Writer()
+        self.conduct = Conduct()
         self.nodes: dict[str, Node[..., Any]] = {}
         self.flows: dict[tuple[str, ...], Flow] = {}
 
     def make(self, shape: Shape) -> Node[..., Any]:
         """Make the node of a shape."""
-        function = self.writer.function(shape)
+        function = write(self.conduct, shape)
         if shape.form == "def":
             return node(function, name=shape.name)
         retry = Retry(attempts=shape.attempts, backoff=0.01, jitter=0.0) if shape.attempts > 1 else None
