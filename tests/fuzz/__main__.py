@@ -8,7 +8,7 @@ import time
 
 from .harness import BACKENDS, batch, progress, report
 from .shrinking import shrink_first
-from .trials import TRIALS, Kind
+from .trial import TRIALS, Kind
 
 
 def main() -> int:

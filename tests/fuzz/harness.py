@@ -23,7 +23,8 @@ import trio.lowlevel
 
 from penguiflow.testing import RandomGraph, VirtualLoop, virtual_backend
 
-from .trials import RUNS, Kind, attempt, graph_of, uses_threads
+from .trial import RUNS, Kind, graph_of, uses_threads
+from .trials import attempt
 
 SEEDS = int(os.environ.get("PENGUIFLOW_FUZZ_SEEDS", "300"))
 BUSY = 20.0  # seconds of computing that one trial may take

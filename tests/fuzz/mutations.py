@@ -20,7 +20,7 @@ from penguiflow.leg import Leg
 
 from . import harness
 from .harness import BACKENDS, batch
-from .trials import Kind
+from .trial import Kind
 
 BUSY = 1.0  # seconds: a broken engine may compute without end …
 STILL = 4.0  # … or wait

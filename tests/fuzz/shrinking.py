@@ -20,7 +20,7 @@ from penguiflow.testing.graphs.shapes import ROOT, Layout, Pause, Shape
 from penguiflow.testing.graphs.topology import Topology
 
 from .harness import BACKENDS, BUSY, STILL, limited, trial
-from .trials import RUNS, Kind, graph_of
+from .trial import RUNS, Kind, graph_of
 
 PLAIN = {"pause": Pause(), "concurrency": 16, "drops": None, "also": False, "numbered": False, "bare": False}
 PLAIN |= {"yields": False, "ordered": True, "factor": 1, "term": 0}

@@ -25,7 +25,8 @@ async def first(xs: Stream[int]) -> int:
 
 
 async def test_a_source_tells_how_much_credit_was_given() -> None:
-    """Truth (2.1): with a window of 2 and nobody who reads, two items are taken, at most one more is in hand."""
+    """Truth (2.1): with a window of 2 and nobody who reads, two items are taken, at most one
+    more is in hand."""
     probe: SourceProbe[int] = SourceProbe()
     async with Flow("f", inc).open(window=2) as runtime, runtime.run(probe) as run:
         with anyio.move_on_after(1) as scope:

@@ -1,7 +1,8 @@
 """How the steps of a random flow behave, whatever they compute: when they wait and fail, what they check.
 
 Owns the record of failures of one flow (`Conduct`) and the types that functions are annotated with.
-Invariant: a step waits and fails as its shape says, and notices when it sees the context of another run. Knows
+Invariant: a step waits and fails as its shape says, and notices when it sees the context of another
+run. Knows
 nothing of the forms in which steps are written.
 """
 
