@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from .inbox import settle
 from .items import Chunk
 from .lane import HOLE, PassingLane, let_go
-from .step import Restarted, Step, absorb, chunk_step
+from .step import Step, chunk_step
+from .waiting import Restarted, absorb
 
 if TYPE_CHECKING:
     from .core import RunCore

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .chunks import ParallelLane, SteppingLane, WalkingLane
 from .completion import hold, reaching, release
 from .control import Controls
+from .emission import Emission
 from .errors import StreamClosed
 from .fanin import GatherLane, JoinLane, SlotLane
 from .inbox import Road
@@ -21,15 +22,16 @@ from .inline import InlineLane
 from .items import Chunk, Control, Drop, Headers, Heading, Item
 from .lane import PassingLane
 from .leg import Leg
-from .lifetime import NEVER
 from .node import Takes
 from .observe import StepStarted
+from .record import NEVER
 from .station import Station
 from .step import Step
 from .stream import StreamLane
 from .traffic import Traffic, named
 
 if TYPE_CHECKING:
+    from .credit import Account
     from .graph import Edge, Site
     from .wiring import Wirable
 
@@ -39,11 +41,19 @@ class RunCore(Traffic):
 
     __slots__ = ("__weakref__",)
 
+    ended_streams: set[tuple[int, str]]
+    inputs: int
+    lane_accounts: dict[Any, Account]
+    listeners: tuple[tuple[str, Controls], ...]
+    names_streams: bool
+    opened: tuple[Any, ...]
+    opening: bool
+
     # -- streams
 
     def open_leg(
         self,
-        step: Step,
+        step: Emission,
         stream_id: str | None,
         *,
         explicit: bool,
@@ -81,13 +91,13 @@ class RunCore(Traffic):
             leg.openers += 1
         return leg
 
-    def _own(self, step: Step, leg: Leg) -> None:
+    def _own(self, step: Emission, leg: Leg) -> None:
         leg.owners = (*leg.owners, step)
         step.legs = [*step.legs, leg]
 
     def _open(
         self,
-        step: Step,
+        step: Emission,
         stream_id: str,
         explicit: bool,
         to: str | None,
@@ -123,7 +133,7 @@ class RunCore(Traffic):
         """Open the lanes behind a leg."""
         self.legs[key or (leg.site.index, leg.stream_id)] = leg
         self.names_streams = self.names_streams or leg.explicit
-        if self.runtime.observers:
+        if self.engine.observers:
             self.notify(leg.opened())
         pairings = self.pair_stream(leg.site, leg.tokens) if leg.site.joins else ()
         tokens = leg.tokens + pairings
@@ -138,7 +148,7 @@ class RunCore(Traffic):
         if leg.site.is_exit:
             roads.append(self.outbox.road(leg))
         by_chunk = any(plan.by_chunk for plan in leg.site.joins)
-        leg.connect(roads, by_chunk or bool(self.runtime.plan.has_tokens and len(roads) > 1))
+        leg.connect(roads, by_chunk or bool(self.engine.plan.has_tokens and len(roads) > 1))
         if outermost:
             self.opening = False
             opened, self.opened = self.opened, ()
@@ -163,12 +173,12 @@ class RunCore(Traffic):
         key: Any = (site.index, leg.stream_id) if slot is None else (site.index, leg.stream_id, slot)
         lane = self.lanes.get(key)
         if lane is None:
-            station = self.runtime.stations[site.index]
+            station = self.engine.stations[site.index]
             lane = lane_type(station, edge)(self, station, leg.stream_id, leg.explicit)
             lane.key = key
             lane.slot = slot
             self.lanes[key] = lane
-            if self.runtime.observers:
+            if self.engine.observers:
                 self.notify(StepStarted(self.id, site.key, leg.stream_id))
             if isinstance(lane, PassingLane):
                 self._open_behind(lane, leg)
@@ -205,13 +215,13 @@ class RunCore(Traffic):
             return False
         live = self._live_sites()
         legs = [leg for leg in self.legs.values() if leg.explicit and not self._is_lane_output(leg)]
-        over = [leg for leg in legs if not live & {leg.site.index, *self.runtime.before(leg.site)}]
+        over = [leg for leg in legs if not live & {leg.site.index, *self.engine.before(leg.site)}]
         for leg in over:
             leg.end("done")
         merges = [
             lane for lane in self.lanes.values() if lane.explicit and not lane.writers and not lane.ended
         ]
-        left = [lane for lane in merges if not live & self.runtime.before(lane.station.site)]
+        left = [lane for lane in merges if not live & self.engine.before(lane.station.site)]
         for lane in left:
             lane.explicit = False
             lane.finish_if_over()
@@ -287,9 +297,9 @@ class RunCore(Traffic):
 
         If cancelled, it is cancelled too.
         """
-        runtime = self.runtime.child(target)
+        engine = self.engine.child(target)
         item = step.item
-        async with runtime.within(self, payload, item.headers, item.meta) as run:
+        async with engine.within(self, payload, item.headers, item.meta) as run:
             return await run.result()
 
     # -- control

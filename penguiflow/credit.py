@@ -110,6 +110,9 @@ class SizedAccount(Account):
 
     __slots__ = ("bytes_out", "window_bytes")
 
+    free: int
+    on_idle: Callable[[], None] | None
+
     def __init__(self, window: int, window_bytes: int) -> None:
         super().__init__(window)
         self.half = 1

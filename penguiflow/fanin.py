@@ -14,7 +14,8 @@ from .inbox import UNBOUNDED, Meter, Sender, settle
 from .items import Chunk, Item
 from .joining import Pairing, Verdict
 from .lane import Lane, PassingLane
-from .step import Restarted, Step
+from .step import Step
+from .waiting import Restarted
 
 if TYPE_CHECKING:
     from .core import RunCore
@@ -31,7 +32,7 @@ class OpenRoad:
 
     empty = True
     stuck = False
-    items = ()
+    items: tuple[()] = ()
 
     def __init__(self, edge: Edge, meter: Meter, lane: TakingLane | JoinLane, writer: Any) -> None:
         self.edge: Edge = edge
@@ -74,7 +75,7 @@ class OpenRoad:
 
 def open_road(lane: TakingLane | JoinLane, edge: Edge, leg: Leg, tokens: Any) -> OpenRoad:
     """Give a lane a new road that never fills."""
-    road = OpenRoad(edge, lane.run.runtime.meters[edge.index], lane, leg)
+    road = OpenRoad(edge, lane.run.engine.meters[edge.index], lane, leg)
     lane.inboxes = (*lane.inboxes, road)
     lane.writers += 1
     lane.seen += 1

@@ -34,8 +34,8 @@ class EdgeGroup:
     __slots__ = ("edges", "key", "kind")
 
     def __init__(self, kind: Literal["partition", "balance"], key: Callable[[Any], Any] | None) -> None:
-        self.kind = kind
-        self.key = key
+        self.kind: Literal["partition", "balance"] = kind
+        self.key: Callable[[Any], Any] | None = key
         self.edges: tuple[Edge, ...] = ()
 
     def __repr__(self) -> str:

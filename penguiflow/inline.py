@@ -80,7 +80,7 @@ class InlineLane(PassingLane):
 
     def road(self, edge: Edge, leg: Leg, tokens: Tokens) -> Any:
         """Give a new road into the lane."""
-        road = InlineRoad(edge, self.run.runtime.meters[edge.index], self, leg)
+        road = InlineRoad(edge, self.run.engine.meters[edge.index], self, leg)
         self.inboxes = (*self.inboxes, road)
         self.writers += 1
         self.seen += 1

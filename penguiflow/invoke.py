@@ -23,7 +23,7 @@ from .leg import new
 from .node import Gives, Takes
 from .policy import Retry
 from .station import needs_check
-from .step import Restarted, Stopped, absorb
+from .waiting import Restarted, Stopped, absorb
 
 if TYPE_CHECKING:
     from .station import Station

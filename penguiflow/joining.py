@@ -47,7 +47,7 @@ class Pairing:
         self.slots: list[Any] = [SlotState.OPEN] * len(optional)
         self.optional: tuple[bool, ...] = optional
         self.held: Tokens = held
-        self.decided = decided
+        self.decided: Callable[[Pairing], None] = decided
         self.missing: int = len(optional)
         self.closed: bool = False
         self.verdict: Verdict | None = None
@@ -112,7 +112,7 @@ class Gathering:
     def __init__(self, site: int, held: Tokens, complete: Callable[[Gathering], None]) -> None:
         self.site: int = site
         self.held: Tokens = held
-        self.complete = complete
+        self.complete: Callable[[Gathering], None] = complete
         self.parts: dict[int, list[Any]] = {}
         self.count: int = 0
         self.live: int = 1  # the spread itself

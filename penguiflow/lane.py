@@ -96,7 +96,7 @@ class Lane:
 
     def road(self, edge: Edge, leg: Leg, tokens: Tokens) -> Any:
         """Give a new road into the lane."""
-        inbox = self.run.runtime.new_inbox(edge, self, leg)
+        inbox = self.run.engine.new_inbox(edge, self, leg)
         self.inboxes = (*self.inboxes, inbox)
         self.writers += 1
         self.seen += 1

@@ -9,165 +9,44 @@ after its steps have ended, and is over when the last of them is.
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable
-from contextvars import Context as Variables
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from .errors import CreditError, DeadlineExceeded, RunCancelled
-from .items import Drop, Headers
 from .lifecycle import FINAL, TERMINAL_OF, Status, may_follow
-from .observe import RunEnded, RunStarted, StepEnded
-from .outbox import Outbox
-from .step import Stopped
+from .observe import RunEnded, RunStarted
+from .record import NEVER, NOTHING, RunRecord
+from .waiting import Stopped
 
 if TYPE_CHECKING:
-    from .control import Controls
-    from .credit import Account
     from .pool import Job
-    from .runtime import Runtime
     from .waits import Wait
 
 log = logging.getLogger("penguiflow")
 
-KEPT_DROPS = 1000
-"""So many reports of dropped data are kept per run; all are counted."""
 
+class Lifetime(RunRecord):
+    """A run as something that begins, rests, pauses and ends."""
 
-NEVER: Any = frozenset()
-NOTHING: Any = MappingProxyType({})
+    __slots__ = ()
 
-
-class Lifetime:
-    """What a run is, apart from what travels in it."""
-
-    __slots__ = (
-        "accounts",
-        "busy",
-        "cleanup_timeout",
-        "deadline",
-        "detached",
-        "dropped_count",
-        "drops",
-        "ended_streams",
-        "enders",
-        "engaged",
-        "error",
-        "facade",
-        "first_step",
-        "gaps",
-        "gatherings",
-        "handled",
-        "headers",
-        "held_back",
-        "hops",
-        "id",
-        "inputs",
-        "is_over",
-        "key",
-        "lane_accounts",
-        "lanes",
-        "legs",
-        "listeners",
-        "mail",
-        "meta",
-        "names_streams",
-        "numbers",
-        "open",
-        "opened",
-        "opening",
-        "outbox",
-        "pairings",
-        "paused",
-        "pool",
-        "resumers",
-        "retries",
-        "retries_by_site",
-        "runtime",
-        "silent",
-        "state",
-        "status",
-        "stopped",
-        "timers",
-        "trace_id",
-        "variables",
-        "waits",
-        "window",
-    )
-
-    dropped_count: int
-    gaps: int
-    hops: int
-    inputs: int
-    numbers: int
-    retries: int
-
-    def __init__(
-        self,
-        runtime: Runtime,
-        run_id: str,
-        trace_id: str,
-        headers: Headers,
-        meta: dict[str, Any],
-        deadline: float | None,
-        variables: Variables,
-    ) -> None:
-        self.runtime: Runtime = runtime
-        self.pool = runtime.pool
-        self.window: int = runtime.window
-        self.cleanup_timeout: float = runtime.cleanup_timeout
-        self.id: str = run_id
-        self.trace_id: str = trace_id
-        self.headers: Headers = headers
-        self.meta: dict[str, Any] = meta
-        self.deadline: float | None = deadline
-        self.variables = variables
-        self.status: Status = "waiting"
-        self.error: BaseException | None = None
-        self.stopped: bool = False
-        self.silent: bool = False
-        self.paused: bool = False
-        self.detached: bool = False
-        self.open: int = 1  # the input
-        self.busy: int = 1  # whoever starts the run
-        self.engaged: set[Any] = set()
-        self.lanes: dict[Any, Any] = {}
-        self.legs: dict[Any, Any] = {}
-        self.mail: dict[int, Any] = NOTHING
-        self.retries = self.gaps = self.hops = self.inputs = self.numbers = self.dropped_count = 0
-        self.key: Any = run_id
-        self.facade: Any = None
-        self.first_step: Any = None
-        self.opening: bool = False
-        self.names_streams: bool = False
-        self.is_over: bool = False
-        self.outbox: Outbox = Outbox(self)  # type: ignore[arg-type]
-        # what most runs never need, is not made for them: a run is 2 KiB smaller without
-        self.waits: set[Wait] = NEVER
-        self.pairings: set[Any] = NEVER
-        self.gatherings: set[Any] = NEVER
-        self.ended_streams: set[tuple[int, str]] = NEVER
-        self.lane_accounts: dict[Any, Account] = NOTHING
-        self.accounts: dict[int, Account] = NOTHING
-        self.state: dict[str, dict[str, Any]] = NOTHING
-        self.retries_by_site: dict[int, int] = NOTHING
-        self.drops: deque[Drop] | None = None
-        self.resumers: tuple[Wait, ...] = ()
-        self.held_back: tuple[Job, ...] = ()
-        self.enders: tuple[Any, ...] = ()
-        self.listeners: tuple[tuple[str, Controls], ...] = ()
-        self.handled: tuple[BaseException, ...] = ()
-        self.opened: tuple[Any, ...] = ()
-        self.timers: tuple[Any, ...] = ()
+    busy: int
+    enders: tuple[Any, ...]
+    held_back: tuple[Job, ...]
+    open: int
+    paused: bool
+    resumers: tuple[Wait, ...]
+    silent: bool
+    status: Status
+    timers: tuple[Any, ...]
 
     # -- beginning
 
     def begin(self) -> None:
         """Be admitted."""
         self.status = "running"
-        if self.runtime.observers:
-            self.notify(RunStarted(self.id, self.runtime.flow.name, self.trace_id))
+        if self.engine.observers:
+            self.notify(RunStarted(self.id, self.engine.flow.name, self.trace_id))
         if self.deadline is not None:
             self._time(self.deadline - self.pool.parking.now(), self.expire)
 
@@ -182,11 +61,6 @@ class Lifetime:
             self.expire()
         elif self.busy == 0:
             self.at_rest()
-
-    def next_number(self) -> int:
-        """Give a number that no other message or stream of the run has."""
-        self.numbers += 1
-        return self.numbers
 
     # -- rest
 
@@ -205,22 +79,11 @@ class Lifetime:
         elif self.close_explicit():
             self.at_rest()
         elif self.inputs == 0 and self.outbox.count() == 0:
-            self.fail(CreditError(self._why_stuck()))
+            self.fail(CreditError(self.why_stuck()))
 
     def close_explicit(self) -> bool:
         """End the streams named by hand: nothing in the run can write to them any more (rule 1.3)."""
         raise NotImplementedError
-
-    def _why_stuck(self) -> str:
-        reasons = sorted(wait.reason for wait in self.waits if not wait.woken)
-        unread = sorted(
-            repr(lane) for lane in self.lanes.values() if any(inbox.items for inbox in lane.inboxes)
-        )
-        text = f"rule 2.5: run {self.id} can't go on by itself: "
-        text += "; ".join(reasons) if reasons else "nothing of it is at work"
-        if unread:
-            text += f". Unread: {', '.join(unread)}"
-        return f"{text}. A step that takes several streams must read them side by side."
 
     # -- ending
 
@@ -250,7 +113,7 @@ class Lifetime:
     def expire(self) -> None:
         """End because the deadline has passed."""
         self.finish(
-            "expired", DeadlineExceeded(f"run {self.id} of flow {self.runtime.flow.name} took too long")
+            "expired", DeadlineExceeded(f"run {self.id} of flow {self.engine.flow.name} took too long")
         )
 
     def stop(self, reason: str) -> None:
@@ -336,9 +199,9 @@ class Lifetime:
             self.legs.clear()
         for listener in self.listeners:
             listener[1].close()
-        self.runtime.run_ended(self)
-        if self.runtime.observers:
-            self.notify(RunEnded(self.id, self.runtime.flow.name, self.status, self.error))
+        self.engine.run_ended(self)
+        if self.engine.observers:
+            self.notify(RunEnded(self.id, self.engine.flow.name, self.status, self.error))
         enders, self.enders = self.enders, ()
         for waiter in enders:
             self.pool.parking.wake(waiter)
@@ -399,73 +262,3 @@ class Lifetime:
                 lane.wake()
         if self.busy == 0:
             self.at_rest()
-
-    def waits_for(self, wait: Wait) -> None:
-        """Keep a wait, for whoever asks what the run waits for."""
-        if self.waits is NEVER:
-            self.waits = set()
-        self.waits.add(wait)
-
-    # -- reports
-
-    def notify(self, event: object) -> None:
-        """Tell the observers, if there are any."""
-        if self.runtime.observers:
-            self.runtime.observe(event)
-
-    def dropped(self, drop: Drop) -> None:
-        """Report data that a policy dropped (rule 2.9)."""
-        self.dropped_count += 1
-        if self.drops is None:
-            self.drops = deque(maxlen=KEPT_DROPS)
-        self.drops.append(drop)
-        self.notify(drop)
-
-    def is_handled(self, error: BaseException) -> bool:
-        """Say whether an error edge has taken an error."""
-        return any(error is handled for handled in self.handled)
-
-    def leg_ended(self, leg: Any, error: BaseException | None) -> None:
-        """Forget a stream that has ended."""
-        self.legs.pop((leg.site.index, leg.stream_id), None)
-        if self.runtime.observers:
-            self.notify(leg.ended(error))
-
-    def lane_ended(self, lane: Any) -> None:
-        """Forget a lane that has ended."""
-        if self.runtime.observers:
-            self.notify(StepEnded(self.id, lane.station.site.key, lane.stream_id, 1))
-        self.lanes.pop(lane.key, None)
-
-    def account(self, window: int | None = None) -> Account:
-        """Make a window."""
-        return self.runtime.new_account(window or self.window)
-
-    def keep_account(self, account: Account) -> None:
-        """Count a window that no open stream counts: of messages, or of a stream that has ended."""
-        if self.accounts is NOTHING:
-            self.accounts = {}
-        self.accounts[id(account)] = account
-
-    def account_closed(self, account: Account | None) -> None:
-        """Forget a window whose credit is all home."""
-        if account is not None and self.accounts is not NOTHING:
-            self.accounts.pop(id(account), None)
-
-    def stuck_nodes(self) -> set[str]:
-        """Name the nodes where something of the run waits or is at work."""
-        names = {engagement.station.site.key for engagement in self.engaged}
-        for lane in [*self.lanes.values(), *self.mail.values()]:
-            if any(inbox.items for inbox in lane.inboxes):
-                names.add(lane.station.site.key)
-        return names
-
-    def credit_out(self) -> int:
-        """Count the credits that are not home."""
-        return sum(account.out for account in self.windows())
-
-    def windows(self) -> list[Account]:
-        """Give all windows of the run."""
-        return [leg.account for leg in self.legs.values() if leg.account is not None] + list(
-            self.accounts.values()
-        )

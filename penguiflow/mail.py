@@ -16,7 +16,8 @@ from .items import Message
 from .lane import Lane
 from .pool import Switch
 from .signature import Takes
-from .step import Step, absorb
+from .step import Step
+from .waiting import absorb
 
 if TYPE_CHECKING:
     from .core import RunCore
@@ -46,7 +47,7 @@ class MailLane(Lane):
         """Give the inbox of an edge."""
         inbox = self.known(edge)
         if inbox is None:
-            inbox = self.run.runtime.new_inbox(edge, self, None)
+            inbox = self.run.engine.new_inbox(edge, self, None)
             self.inboxes = (*self.inboxes, inbox)
         return inbox
 
@@ -221,13 +222,13 @@ class MailLane(Lane):
         edge = station.only_way
         if edge is None or item._tokens or run.paused:
             return None
-        following = run.runtime.stations[edge.target.index]
+        following = run.engine.stations[edge.target.index]
         if not following.fast:
             return None
         waiting = run.mail.get(edge.target.index)
         if (waiting is not None and waiting.occupied) or not following.places.take():
             return None
-        run.runtime.meters[edge.index].pass_through(1)
+        run.engine.meters[edge.index].pass_through(1)
         following.steps += 1
         return following
 

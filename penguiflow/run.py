@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+import anyio
+
 from .control import as_control
 from .errors import FlowError
 from .items import Chunk, Control, Message, StreamOpened, StreamRestarted
@@ -263,7 +265,16 @@ async def leave(run: Run) -> None:
     if core.status not in FINAL:
         core.stop("its scope was left")
     if not core.is_over:
-        await core.runtime.shielded(core.ended)
+        with anyio.CancelScope(shield=True):
+            await core.ended()
+
+
+def facade(core: RunCore) -> Run:
+    """Give a run as its readers see it; always the same object."""
+    if core.facade is None:
+        core.facade = Run(core)
+    run: Run = core.facade
+    return run
 
 
 def _as_text(value: Any) -> str:

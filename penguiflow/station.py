@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from .core import RunCore
     from .graph import Edge, Site
     from .invoke import Invoke
+    from .policy import NodePolicy
+    from .signature import Signature
 
 BATCH = 256
 """At most so many chunks are worked through before the results are handed on."""
@@ -91,8 +93,8 @@ class Station:
     def __init__(self, site: Site) -> None:
         signature, policy = site.signature, site.policy
         self.site: Site = site
-        self.signature = signature
-        self.policy = policy
+        self.signature: Signature = signature
+        self.policy: NodePolicy = policy
         self.function: Callable[..., Any] = site.node.fn if site.node is not None else _no_function
         self.places: Places = Places(policy.concurrency if site.node is not None else UNLIMITED)
         self.steps = self.failures = self.retries = self.skipped = 0
@@ -106,7 +108,7 @@ class Station:
         self.fast: bool = self._is_fast()
         self.batch = 1 if self.fast else STEPS
         self.only_way: Edge | None = only_way(site)
-        self.inline = self._inline_function()
+        self.inline: Callable[[Any], Any] = self._inline_function()
         self.invoke: Invoke = None  # type: ignore[assignment]
 
     def _is_fast(self) -> bool:

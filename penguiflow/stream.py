@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 
-from .completion import release
+from .completion import Tokens, release
 from .credit import Copies, Joint
 from .errors import RunCancelled
 from .items import Chunk, Headers, Message, StreamMarker
 from .lane import Lane
-from .step import Restarted, Step
+from .step import Step
+from .waiting import Restarted
 from .waits import Wait
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class StreamLane(Lane):
 
     __slots__ = ("filled", "head", "parents", "reader", "step", "stream")
 
+    tokens: Tokens
     sees_numbers = True
 
     def __init__(self, run: RunCore, station: Station, stream_id: str, explicit: bool) -> None:

@@ -1,32 +1,28 @@
-"""Traffic: how messages find their way through a run, and how branches meet again.
+"""Traffic: how messages find their way through a run.
 
-Owns the road of a message from one node to the next, spreads and gathers, pairings, and error edges.
-Invariant: every copy of an item holds exactly the tokens of the places it can still reach; when a place is
-decided, what it held is handed on or let go.
+Owns the road of a message from one node to the next, error edges, and what nodes keep in a run. Invariant: a
+message is sent along all edges that it takes, or its run fails; each copy rides on what the message rode on.
+Where branches meet, `meeting` knows.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from .completion import Token, Tokens, hold, reaching, release
+from .completion import Tokens, hold, reaching, release
 from .credit import Copies, Ticket
 from .errors import GraphError, HopLimitExceeded, StepError
-from .fanin import join_step
 from .inbox import Sender, settle
-from .items import Gathered, Headers, Heading, Item, Message, copy_message
-from .joining import Gathering, Pairing, Verdict
-from .lifetime import NEVER, NOTHING, Lifetime
-from .mail import MailLane
+from .items import Headers, Heading, Item, Message, copy_message
+from .meeting import Meeting
 from .node import Takes
 from .observe import StepRetried
 from .routing import choose, full, unaccepted, wanted
 from .step import Step
 
 if TYPE_CHECKING:
-    from .graph import Edge, JoinPlan, Site
+    from .graph import Edge, Site
     from .leg import Leg
     from .policy import Retry
     from .station import Station
@@ -45,17 +41,23 @@ class _MessageRoad:
 
     def room(self) -> int:
         """Say how many messages can wait at the node or begin to be worked on."""
-        places = self._run.runtime.stations[self.edge.target.index].places
+        places = self._run.engine.stations[self.edge.target.index].places
         mail = self._run.mail.get(self.edge.target.index)
         inbox = mail.known(self.edge) if mail is not None else None
         free = places.limit - places.taken
         return free + (int(inbox.room()) if inbox is not None else self.edge.policy.capacity)
 
 
-class Traffic(Lifetime):
-    """A run's messages and meetings."""
+class Traffic(Meeting):
+    """A run's messages."""
 
     __slots__ = ()
+
+    handled: tuple[BaseException, ...]
+    hops: int
+    retries: int
+    retries_by_site: dict[int, int]
+    state: dict[str, dict[str, Any]]
 
     # -- messages
 
@@ -101,7 +103,7 @@ class Traffic(Lifetime):
 
     def enter(self, message: Message[Any], sender: Sender, to: str | None) -> None:
         """Send the input of the run in; that an entry accepts it was seen at the door."""
-        root = self.runtime.plan.root
+        root = self.engine.plan.root
         if len(root.outs) == 1 and not root.joins:
             self._send(root.outs[0], message, sender)
         else:
@@ -131,19 +133,19 @@ class Traffic(Lifetime):
             return
         if edge.policy.feedback:
             self.hops += 1
-            if self.hops > self.runtime.hop_limit:
+            if self.hops > self.engine.hop_limit:
                 settle(message)
-                limit = self.runtime.hop_limit
+                limit = self.engine.hop_limit
                 self.fail(HopLimitExceeded(f"run {self.id} took its feedback edges more than {limit} times"))
                 return
-        station = self.runtime.stations[edge.target.index]
+        station = self.engine.stations[edge.target.index]
         takes = station.signature.takes
         if station.site.join is not None:
-            self.runtime.meters[edge.index].pass_through(1)
+            self.engine.meters[edge.index].pass_through(1)
             assert edge.slot is not None
             self.fill(station, edge.slot, message, ())
         elif takes is Takes.GATHERED:
-            self.runtime.meters[edge.index].pass_through(1)
+            self.engine.meters[edge.index].pass_through(1)
             self.gather(station, message, ())
         elif takes is Takes.STREAM or takes is Takes.CHUNK:
             settle(message)
@@ -152,27 +154,18 @@ class Traffic(Lifetime):
             )
             self.fail(StepError(f"run {self.id}: {text}", run_id=self.id, node=edge.source.key))
         elif station.is_inline:
-            self.runtime.meters[edge.index].pass_through(1)
+            self.engine.meters[edge.index].pass_through(1)
             self._pass_through(station, message, sender)
         else:
             self._post(station, edge, message, sender)
 
     def _post(self, station: Station, edge: Edge, message: Message[Any], sender: Sender) -> None:
-        mail = self.mail_of(station)
+        mail = self._mail_of(station)
         inbox = mail.inbox(edge)
         inbox.receive([message], sender)
         if inbox.stuck:
             sender.doors += 1  # type: ignore[attr-defined]
             inbox.watch(sender)
-
-    def mail_of(self, station: Station) -> MailLane:
-        """Give what waits at a node in this run."""
-        mail = self.mail.get(station.site.index)
-        if mail is None:
-            if self.mail is NOTHING:
-                self.mail = {}
-            mail = self.mail[station.site.index] = MailLane(self, station)  # type: ignore[arg-type]
-        return mail
 
     def _pass_through(self, station: Station, message: Message[Any], sender: Sender) -> None:
         """Run a ``def`` node on a message, in the sender's turn."""
@@ -275,165 +268,6 @@ class Traffic(Lifetime):
         if leg.live == 0 and not self.is_handled(error):
             self.fail(error)
 
-    # -- pairings
-
-    def pair(self, joins: Iterable[JoinPlan], carried: Tokens) -> Tokens:
-        """Begin the pairings of an item that leaves the nearest common ancestor of joins."""
-        tokens: Tokens = ()
-        for plan in joins:
-            tokens += self._pairing(plan, carried + tokens, None).tokens
-        return tokens
-
-    def pair_chunk(self, leg: Leg, carried: Tokens) -> Tokens:
-        """Begin the pairings of a chunk that leaves the nearest common ancestor of joins by chunk."""
-        tokens: Tokens = ()
-        for plan in leg.site.joins:
-            if plan.by_chunk:
-                lane = self.lanes.get((plan.site.index, leg.stream_id))
-                if lane is not None and lane.failing is None:
-                    pairing = self._pairing(plan, carried + tokens, lane)
-                    lane.queue.append(pairing)
-                    tokens += pairing.tokens
-        return tokens
-
-    def pair_stream(self, site: Site, carried: Tokens) -> Tokens:
-        """Begin the pairings of a stream that leaves the nearest common ancestor of joins by item."""
-        return self.pair([plan for plan in site.joins if not plan.by_chunk], carried)
-
-    def _pairing(self, plan: JoinPlan, carried: Tokens, lane: Any) -> Pairing:
-        beyond = beyond_of(plan.site)
-        held = hold(tuple(token for token in carried if token.key in beyond))
-        station = self.runtime.stations[plan.site.index]
-        optional = tuple(slot.optional for slot in plan.slots)
-
-        def decided(pairing: Pairing) -> None:
-            self._forget(pairing)
-            if self.stopped:
-                self.drop_pairing(pairing)
-            elif lane is not None:
-                lane.wake()
-            elif pairing.verdict is Verdict.RUN:
-                self.mail_of(station).begin(join_step(self, station, pairing, None))  # type: ignore[arg-type]
-            else:
-                self.skip(station, pairing)
-
-        pairing = Pairing(plan.site.index, optional, held, decided)
-        if self.pairings is NEVER:
-            self.pairings = set()
-        self.pairings.add(pairing)
-        return pairing
-
-    def _forget(self, pairing: Pairing) -> None:
-        if self.pairings is not NEVER:
-            self.pairings.discard(pairing)
-
-    def fill(self, station: Station, slot: int, item: Any, lane_tokens: Tokens) -> None:
-        """Put an item, or a stream, into its slot of the pairing that it belongs to."""
-        key = (station.site.index, slot)
-        tokens: Tokens = item._tokens if isinstance(item, Item) else ()
-        token = last_of(tokens, key) or last_of(lane_tokens, key)
-        if token is None:
-            self._misfit(station, item, "does not descend from an item that all its branches share")
-            return
-        pairing: Pairing = token.place  # type: ignore[assignment]
-        if pairing.closed:
-            if isinstance(item, Item):
-                settle(item)
-            else:
-                item.refuse()
-            return
-        if not pairing.fill(slot, item):
-            name = station.signature.slots[slot].name
-            self._misfit(station, item, f"has got a second item in its slot {name!r} (rule 4.2)")
-            return
-        if isinstance(item, Item):
-            item._tokens = ()
-            release(tokens)
-
-    def _misfit(self, station: Station, item: Any, what: str) -> None:
-        if isinstance(item, Item):
-            settle(item)
-        self.fail(
-            StepError(
-                f"run {self.id}: the join {station.site.key} {what}", run_id=self.id, node=station.site.key
-            )
-        )
-
-    def skip(self, station: Station, pairing: Pairing) -> None:
-        """Let a pairing go that does not run; it is silent itself (rule 4.3)."""
-        if pairing.verdict is Verdict.SKIP:
-            station.skipped += 1
-        self.drop_pairing(pairing)
-
-    def drop_pairing(self, pairing: Pairing) -> None:
-        """Let go of what arrived at a pairing, and of what it held."""
-        self._forget(pairing)
-        for part in pairing.close():
-            if isinstance(part, Item):
-                part._ticket.home()
-            else:
-                part.refuse()
-        held, pairing.held = pairing.held, ()
-        release(held)
-
-    # -- spreads and gathers
-
-    async def spread(self, step: Step, spread: Any) -> None:
-        """Make a message of each part, as credit allows.
-
-        If cancelled, what was made goes on.
-        """
-        station = step.station
-        gatherings = [self._gathering(site, step) for site in station.site.gathers]
-        step.attempts_spent = True
-        try:
-            for index, payload in enumerate(spread.items):
-                await step.emit_part(payload, tuple(gathering.part(index) for gathering in gatherings))
-        finally:
-            for gathering in gatherings:
-                gathering.one_less()
-
-    def _gathering(self, site: Site, step: Step) -> Gathering:
-        station = self.runtime.stations[site.index]
-        beyond = beyond_of(site)
-        held = hold(tuple(token for token in step.tokens if token.key in beyond))
-        ticket = step.share_ticket()
-        ticket.refs += 1
-        parent = step.item
-
-        def complete(gathering: Gathering) -> None:
-            if self.gatherings is not NEVER:
-                self.gatherings.discard(gathering)
-            held, gathering.held = gathering.held, ()
-            if self.stopped:
-                release(held)
-                ticket.home()
-                return
-            value = Gathered(gathering.payloads())
-            self.mail_of(station).begin(Step(self, station, value, parent, ticket, held))  # type: ignore[arg-type]
-
-        gathering = Gathering(site.index, held, complete)
-        if self.gatherings is NEVER:
-            self.gatherings = set()
-        self.gatherings.add(gathering)
-        return gathering
-
-    def gather(self, station: Station, item: Item[Any], lane_tokens: Tokens) -> None:
-        """Take a part over at once (rule 4.4)."""
-        key = (station.site.index, -1)
-        token = last_of(item._tokens, key) or last_of(lane_tokens, key)
-        limit = station.policy.max_parts
-        if token is None:
-            settle(item)
-            text = f"run {self.id}: the gather {station.site.key} has got a part of no spread"
-            self.fail(StepError(text, run_id=self.id, node=station.site.key))
-            return
-        count = token.place.add(token.slot, item.payload)  # type: ignore[attr-defined]
-        settle(item)
-        if count > limit:
-            text = f"run {self.id}: the gather {station.site.key} has got more than max_parts={limit} parts"
-            self.fail(StepError(text, run_id=self.id, node=station.site.key))
-
     # -- state and retries
 
     def keep(self, node: str, written: dict[str, Any]) -> None:
@@ -479,19 +313,6 @@ def named(site: Site, to: str) -> tuple[Edge, ...]:
         names = ", ".join(edge.target.name for edge in site.outs) or "none"
         raise GraphError(f"to={to!r}: node {site.key} has no such successor; it has {names}")
     return edges
-
-
-def beyond_of(site: Site) -> frozenset[tuple[int, int]]:
-    """Give the places that can be reached from what a node gives."""
-    return frozenset(key for edge in (*site.outs, *site.error_outs) for key in edge.reach)
-
-
-def last_of(tokens: Tokens, key: tuple[int, int]) -> Token | None:
-    """Give the innermost token of a place."""
-    for token in reversed(tokens):
-        if token.key == key:
-            return token
-    return None
 
 
 def as_step_error(error: BaseException, run_id: str, node: str) -> StepError:

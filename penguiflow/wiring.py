@@ -49,10 +49,10 @@ class Link:
     def __init__(
         self, source: Part, target: Part, policy: EdgePolicy, bundle: tuple[Part, ...] | None
     ) -> None:
-        self.source = source
-        self.target = target
+        self.source: Part = source
+        self.target: Part = target
         self.policy: EdgePolicy = policy
-        self.bundle = bundle
+        self.bundle: tuple[Part, ...] | None = bundle
         """With ``partition=`` or ``balance=``: all branches, in order."""
 
 
@@ -68,9 +68,9 @@ class Wire(Wirable):
         parts: tuple[Part, ...],
         links: tuple[Link, ...],
     ) -> None:
-        self.heads = heads
-        self.tails = tails
-        self.parts = parts
+        self.heads: tuple[Part, ...] = heads
+        self.tails: tuple[Part, ...] = tails
+        self.parts: tuple[Part, ...] = parts
         self.links: tuple[Link, ...] = links
 
     def ends(self) -> Wire:

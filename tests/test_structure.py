@@ -1,7 +1,8 @@
 """The house stands as the design says: who may import what, read from the syntax trees.
 
 Imports go down only; wings never meet; each foreign library has one room; `import penguiflow` loads no wing;
-nothing is imported inside a function but what may be missing; no module keeps state.
+nothing is imported inside a function but what may be missing; no module keeps state. And how large a file, a
+function, its nesting and its list of parameters may be.
 """
 
 import ast
@@ -23,8 +24,9 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "protocols signature type_checks typing_rules wiring".split()
     ),
     tuple(
-        "chunks context control core fanin flow inbox inline invoke lane leg lifetime mail observe options "
-        "outbox parking pool routing run runtime station statistics step stream traffic waits".split()
+        "admission_queue chunks context control core emission engine fanin flow inbox inline invoke lane leg "
+        "letters lifetime mail meeting observe options outbox parking pool record routing run runtime "
+        "statistics station step stream traffic waiting waits".split()
     ),
 )
 """The first names below `penguiflow`, floor by floor."""
@@ -49,6 +51,11 @@ ROOMS = {
 """Which parts may import a foreign library, or one that knows the event loop."""
 
 FILES = sorted(PACKAGE.rglob("*.py"))
+
+MOST_LINES = 400
+MOST_LINES_OF_A_FUNCTION = 60
+MOST_NESTING = 4
+MOST_PARAMETERS = 8
 
 
 def module_of(path: Path) -> tuple[str, ...]:
@@ -271,3 +278,85 @@ def test_the_top_level_is_tidy() -> None:
 def test_every_module_says_what_it_is() -> None:
     problems = [str(path.relative_to(ROOT)) for path, tree in trees() if not ast.get_docstring(tree)]
     assert not problems, found(problems)
+
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+BLOCKS = (
+    ast.If,
+    ast.For,
+    ast.AsyncFor,
+    ast.While,
+    ast.With,
+    ast.AsyncWith,
+    ast.Try,
+    ast.Match,
+)
+
+
+def functions() -> Iterator[tuple[str, Function]]:
+    """Give all functions of the package, inner ones too, with where they are and what they are called."""
+    for path, tree in trees():
+        for node in ast.walk(tree):
+            if isinstance(node, Function):
+                yield f"{path.relative_to(ROOT)}:{node.lineno} {node.name}", node
+
+
+def length(function: Function) -> int:
+    """Count the lines of a function, its decorators and its docstring aside."""
+    lines = (function.end_lineno or 0) - function.lineno + 1
+    first = function.body[0]
+    if ast.get_docstring(function) is not None:
+        lines -= (first.end_lineno or 0) - first.lineno + 1
+    return lines
+
+
+def depth(node: ast.AST) -> int:
+    """Count how many blocks are inside one another at the deepest place; an inner function begins anew."""
+    return max((deeper(node, child) for child in ast.iter_child_nodes(node)), default=0)
+
+
+def deeper(parent: ast.AST, node: ast.AST) -> int:
+    """Count a block and what is in it; an ``elif`` is no deeper than its ``if``."""
+    if isinstance(node, Function | ast.ClassDef):
+        return 0
+    is_elif = isinstance(parent, ast.If) and isinstance(node, ast.If) and parent.orelse == [node]
+    return depth(node) + (isinstance(node, BLOCKS) and not is_elif)
+
+
+def parameters(function: Function) -> int:
+    """Count what a caller has to give, or to give in order: options that are given by name don't count."""
+    given = function.args
+    required = sum(default is None for default in given.kw_defaults)
+    names = [parameter.arg for parameter in (*given.posonlyargs, *given.args)]
+    return len([name for name in names if name not in ("self", "cls")]) + required
+
+
+def test_files_are_short() -> None:
+    lines = {path.relative_to(ROOT): len(path.read_text().splitlines()) for path in FILES}
+    problems = [f"{path}: {count} lines" for path, count in lines.items() if count > MOST_LINES]
+    assert not problems, found(problems)
+
+
+def test_functions_are_short() -> None:
+    counted = ((where, length(function)) for where, function in functions())
+    problems = [f"{where}: {count} lines" for where, count in counted if count > MOST_LINES_OF_A_FUNCTION]
+    assert not problems, found(problems)
+
+
+def test_nothing_is_nested_deep() -> None:
+    counted = ((where, depth(function)) for where, function in functions())
+    problems = [f"{where}: {count} deep" for where, count in counted if count > MOST_NESTING]
+    assert not problems, found(problems)
+
+
+def test_functions_take_few_parameters() -> None:
+    counted = ((where, parameters(function)) for where, function in functions())
+    problems = [f"{where}: {count} parameters" for where, count in counted if count > MOST_PARAMETERS]
+    assert not problems, found(problems)
+
+
+def test_how_depth_is_counted() -> None:
+    """The measure itself: an ``elif`` chain is one deep, a block in a block is two."""
+    chain = "def f():\n if a: pass\n elif b: pass\n elif c: pass"
+    nested = "async def f():\n async for a in b:\n  if c: pass\n  else:\n   if d: pass\n   e()"
+    assert [depth(ast.parse(text).body[0]) for text in (chain, nested)] == [1, 3]

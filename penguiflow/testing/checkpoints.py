@@ -29,7 +29,7 @@ class Counted(Generic[T]):
     def __init__(self, coroutine: Coroutine[Any, Any, T], reached: Callable[[int], None]) -> None:
         self.coroutine = coroutine
         self.reached = reached
-        self.count = 0
+        self.count: int = 0
 
     def __await__(self) -> Generator[Any, Any, T]:
         """Drive the coroutine to its end."""

@@ -24,7 +24,7 @@ class JumpingSelector(selectors.BaseSelector):
     def __init__(self, inner: selectors.BaseSelector, threshold: float) -> None:
         self.inner = inner
         self.threshold = threshold
-        self.now = 0.0
+        self.now: float = 0.0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Poll the files; where none is ready, jump to the end of the timeout."""

@@ -49,7 +49,7 @@ class Fault:
         self.at = at
         self.error = error
         self.seconds = seconds
-        self.seen = 0
+        self.seen: int = 0
 
     def due(self) -> bool:
         """Count one more call or item; say whether it is the one."""

@@ -65,9 +65,9 @@ class ScriptedModel:
         self.error = error
         self.seed = seed
         self.prompts: list[str] = []
-        self.tokens = 0
-        self.open = 0
-        self.closed_early = 0
+        self.tokens: int = 0
+        self.open: int = 0
+        self.closed_early: int = 0
 
     def script(self, prompt: str) -> list[str]:
         """Give the tokens of the answer to a prompt."""

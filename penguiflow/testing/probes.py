@@ -50,9 +50,9 @@ class SourceProbe(Generic[T]):
     """
 
     def __init__(self) -> None:
-        self.asked = 0
-        self.taken = 0
-        self.closed = False
+        self.asked: int = 0
+        self.taken: int = 0
+        self.closed: bool = False
         self._ready: deque[Callable[[], T]] = deque()
         self._iterated = False
         self._changed = Signal()
@@ -175,7 +175,7 @@ class SinkProbe:
     def __init__(self, run: Run, *, events: bool = False) -> None:
         self.run = run
         self.items: list[Any] = []
-        self.ended = False
+        self.ended: bool = False
         self._iterator: AsyncIterator[Any] = aiter(run.events() if events else run)
 
     async def take(self, count: int = 1) -> list[Any]:
@@ -215,7 +215,7 @@ class Turn:
     __slots__ = ("admitted", "error")
 
     def __init__(self) -> None:
-        self.admitted = False
+        self.admitted: bool = False
         self.error: BaseException | None = None
 
 

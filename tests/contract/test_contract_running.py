@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 import penguiflow
@@ -71,6 +72,12 @@ def test_every_name_of_the_contract_is_importable() -> None:
     space: dict[str, object] = {}
     exec("from penguiflow import *", space)
     assert set(space) - {"__builtins__"} == set(penguiflow.__all__)
+
+
+def test_a_runtime_shows_nothing_of_its_engine() -> None:
+    """What has no underscore is a promise."""
+    shown = {name for name in dir(penguiflow.Runtime) if not name.startswith("_")}
+    assert shown == set("flow run session start call runs streams statistics control drain abort".split())
 
 
 def test_errors_are_one_tree() -> None:
@@ -263,6 +270,47 @@ async def test_further_runs_wait_for_admission(quiet) -> None:
                 await runtime.call(99, deadline=0.02)
             go.set()
     assert order == [0, 1, 2, 3, 4]
+
+
+async def test_whoever_comes_at_the_last_moment_takes_nobodys_place() -> None:
+    """A place that has become free is that of the run which waits, not of one that asks just then."""
+    live: list[int] = []
+    async with Flow("f", plus).open(max_runs=1) as runtime:
+
+        async def twice() -> None:
+            for _ in range(2):  # the second asks in the very turn in which the first is left
+                async with runtime.session():
+                    await anyio.lowlevel.checkpoint()
+                    live.append(runtime.statistics().runs)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(2):
+                tasks.start_soon(twice)
+    assert live == [1] * 4
+
+
+async def test_of_two_runs_that_wait_under_one_id_one_is_refused(quiet) -> None:
+    """An id is looked up again when a run that has waited is admitted."""
+    results: list[object] = []
+    refused = anyio.Event()
+    async with Flow("f", plus).open(max_runs=2) as runtime:
+
+        async def call() -> None:
+            try:
+                async with runtime.session(run_id="same") as run:
+                    results.append(run.id)
+                    await refused.wait()
+            except RunRejected as exc:
+                results.append("'same' is in use" in str(exc))
+                refused.set()
+
+        async with anyio.create_task_group() as tasks:
+            async with runtime.session(), runtime.session():
+                for _ in range(2):
+                    tasks.start_soon(call)
+                await quiet()
+                assert runtime.statistics().waiting_runs == 2
+    assert results == ["same", True]
 
 
 # detached runs and sessions -----------------------------------------------------------------------------

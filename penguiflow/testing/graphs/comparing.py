@@ -27,13 +27,13 @@ class Seen:
     """
 
     def __init__(self, events: bool = False) -> None:
-        self.events = events
+        self.events: bool = events
         self.messages: dict[str, Counter[Any]] = {}
         self.streams: dict[Key, list[Any]] = {}
         self.attempts: dict[Key, int] = {}
         self.ended: dict[Key, StreamEnded] = {}
         self.wrong: list[str] = []
-        self.count = 0
+        self.count: int = 0
 
     def add(self, item: object) -> None:
         """Take note of the next item or event."""

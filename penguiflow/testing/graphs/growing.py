@@ -103,11 +103,11 @@ class Grower:
         self.roads: list[Road] = []
         self.nest: tuple[str, ...] = ()
         self.flows = 0
-        self.tight = rng.random() < 0.8
-        self.window = rng.choice([1, 1, 2, 3]) if self.tight else 128
+        self.tight: bool = rng.random() < 0.8
+        self.window: int = rng.choice([1, 1, 2, 3]) if self.tight else 128
         # virtual time does not see threads, and must not overtake them
         paces = ["never", "turns"] if "thread" in kinds else ["never", "turns", "seconds", "both"]
-        self.slow = rng.choice(paces)
+        self.slow: str = rng.choice(paces)
 
     def chance(self, probability: float) -> bool:
         """Throw a dice."""

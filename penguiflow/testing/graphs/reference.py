@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator
 from typing import Any, Literal
 
 from .expected import Expected, ExpectedStream
@@ -55,7 +55,7 @@ class Evaluation:
     def __init__(self, layout: Layout, topology: Topology) -> None:
         self.layout = layout
         self.topology = topology
-        self.fresh = itertools.count()
+        self.fresh: Iterator[int] = itertools.count()
         self.arrived: dict[str, Arrived] = {}
         self.instances: dict[str, list[tuple[int, Atom]]] = {}
         self.given: dict[str, list[Atom | Flowing]] = {name: [] for name in topology.names}

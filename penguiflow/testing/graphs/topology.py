@@ -19,12 +19,14 @@ class Topology:
     """
 
     def __init__(self, layout: Layout) -> None:
-        self.layout = layout
-        self.names = [ROOT, *layout.shapes]
-        self.successors = {name: [r.target for r in layout.roads if r.source == name] for name in self.names}
-        self.order = self._order()
-        self.rank = {name: position for position, name in enumerate(self.order)}
-        self.dominators = self._dominators()
+        self.layout: Layout = layout
+        self.names: list[str] = [ROOT, *layout.shapes]
+        self.successors: dict[str, list[str]] = {
+            name: [r.target for r in layout.roads if r.source == name] for name in self.names
+        }
+        self.order: list[str] = self._order()
+        self.rank: dict[str, int] = {name: position for position, name in enumerate(self.order)}
+        self.dominators: dict[str, set[str]] = self._dominators()
 
     def _order(self) -> list[str]:
         """Sort the nodes by their edges, feedback edges aside."""

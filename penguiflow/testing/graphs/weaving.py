@@ -30,7 +30,7 @@ class Loom:
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
-        self.conduct = Conduct()
+        self.conduct: Conduct = Conduct()
         self.nodes: dict[str, Node[..., Any]] = {}
         self.flows: dict[tuple[str, ...], Flow] = {}
 

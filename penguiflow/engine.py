@@ -1,0 +1,374 @@
+"""The engine: what all runs of an open flow share.
+
+Owns the runs, their admission, and the stations, the meters and the pool that they work with. Invariant: runs
+share nothing else (rule 3.1); when it is closed, nothing of it is at work any more. Users see it as a
+`Runtime`.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import random
+from collections.abc import AsyncIterable, Callable
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from .admission import check_payload
+from .admission_queue import AdmissionQueue
+from .core import RunCore
+from .credit import FREE, Account, SizedAccount
+from .errors import DeadlineExceeded, RunRejected
+from .graph import Edge, Site
+from .inbox import Meter, new_inbox
+from .invoke import build
+from .items import Headers
+from .observe import Observers
+from .parking import Parking, current_parking
+from .policy import payload_size_bytes
+from .pool import Pool
+from .run import Run, RunScope, Session, facade
+from .station import Station
+from .step import Step
+from .stream import heading_item
+
+if TYPE_CHECKING:
+    from .flow import Flow
+    from .lifetime import Lifetime
+    from .options import Options
+    from .plan import Plan
+
+_entropy = random.SystemRandom()
+
+
+class Engine:
+    """What all runs of an open flow share.
+
+    Args:
+        flow: the blueprint.
+        options: the limits.
+        pool: the tasks to work with; its own by default.
+    """
+
+    __slots__ = (
+        "_before",
+        "_children",
+        "_enders",
+        "_given_pool",
+        "_ids",
+        "cleanup_timeout",
+        "counts",
+        "flow",
+        "hop_limit",
+        "meters",
+        "observe",
+        "observers",
+        "options",
+        "parking",
+        "plan",
+        "pool",
+        "queue",
+        "runs",
+        "state",
+        "stations",
+        "was_opened",
+        "window",
+    )
+
+    parking: Parking
+    pool: Pool
+
+    def __init__(self, flow: Flow, options: Options, pool: Pool | None = None) -> None:
+        self.flow: Flow = flow
+        self.plan: Plan = flow.plan
+        self.window: int = options.window
+        self.hop_limit: int = options.hop_limit
+        self.cleanup_timeout: float = options.cleanup_timeout
+        self.options: Options = options
+        self.observers: Observers = Observers(options.observers)
+        self.observe: Callable[[object], None] = self.observers.tell
+        self.queue: AdmissionQueue = AdmissionQueue(options.max_runs)
+        self.state: str = "new"
+        self.was_opened: bool = False
+        self.runs: dict[Any, RunCore] = {}
+        self.counts: dict[str, int] = dict.fromkeys(("started", "done", "failed", "cancelled", "expired"), 0)
+        self.stations: list[Station] = []
+        self.meters: list[Meter] = []
+        self._given_pool = pool
+        self._enders: list[Any] = []
+        self._before: dict[int, frozenset[int]] = {}
+        self._children: dict[Any, Engine] = {}
+        self._ids = random.Random(_entropy.getrandbits(128))
+
+    # -- opening and closing
+
+    def open(self) -> None:
+        """Set the stations up, and start the sources."""
+        if self.state != "new":
+            raise RuntimeError(
+                f"the runtime of flow {self.flow.name} was opened already; open() makes another one"
+            )
+        self.state = "open"
+        self.was_opened = True
+        self.pool = self._given_pool or Pool(current_parking(self.cleanup_timeout))
+        self.parking = self.pool.parking
+        self.stations = [Station(site) for site in self.plan.sites]
+        for station in self.stations:
+            station.invoke = build(station)
+        self.meters = [Meter(edge) for edge in self.plan.edges]
+        for site in self.plan.sources:
+            self._start_source(self.stations[site.index])
+
+    def _start_source(self, station: Station) -> None:
+        core = self._new_core(None, Headers(), {}, None)
+        core.detached = True
+        core.begin()
+        item = heading_item(core.heading(self.plan.root, "", 1, None))
+        self._start_step(core, station, None, item)
+        core.entered()
+
+    def _start_step(self, core: RunCore, station: Station, value: Any, item: Any) -> Step:
+        step = Step(core, station, value, item, FREE, ())
+        core.open += 1
+        core.busy += 1
+        core.first_step = step
+        self.pool.push(step)
+        return step
+
+    async def abort(self) -> None:
+        """Cancel all runs, and close; returns when their steps have ended.
+
+        If cancelled, it goes on without the caller.
+        """
+        if self.state in ("new", "closed"):
+            self.state = "closed"
+            return
+        self.state = "closing"
+        self.queue.turn_away(self.parking)
+        for child in self._children.values():
+            await child.abort()
+        cores = list(self.runs.values())
+        for core in cores:
+            core.stop("the runtime was closed")
+        for core in cores:
+            await core.ended()
+        self.state = "closed"
+        if self._given_pool is None:
+            await self.pool.close()
+
+    async def drain(self, timeout: float | None) -> None:
+        """Refuse new runs, stop the sources, and deliver what is inside.
+
+        If cancelled, nothing is aborted, and new runs are still refused.
+        """
+        self.check_open()
+        self.state = "draining"
+        self.queue.turn_away(self.parking)
+        for core in list(self.runs.values()):
+            step = core.first_step
+            if step is not None and step.station.site.is_source:
+                step.stop_source()
+        with anyio.move_on_after(timeout):
+            while self.runs:
+                waiter = self.parking.waiter()
+                self._enders.append(waiter)
+                await waiter
+        if self.runs:
+            stuck = ", ".join(sorted({name for core in self.runs.values() for name in core.stuck_nodes()}))
+            ids = ", ".join(sorted({core.id for core in self.runs.values()}))
+            await self.abort()
+            raise TimeoutError(
+                f"drain({timeout}) of flow {self.flow.name}: stuck at {stuck or 'no node'} in {ids}"
+            )
+
+    def check_open(self) -> None:
+        """Raise `RunRejected` where no run can begin."""
+        if self.state != "open":
+            raise RunRejected(
+                f"the runtime of flow {self.flow.name} is "
+                f"{'not open yet' if self.state == 'new' else self.state}: "
+                f"it takes no runs"
+            )
+
+    # -- runs
+
+    async def begin(
+        self,
+        payload: Any,
+        headers: Headers | None,
+        deadline: float | None,
+        run_id: str | None,
+        meta: dict[str, Any] | None,
+        to: str | None,
+    ) -> Run:
+        """Begin a run. If cancelled, it was not begun."""
+        self.check_open()
+        check_payload(self.plan, payload, to, is_stream=isinstance(payload, AsyncIterable))
+        core = await self._admit(headers, deadline, run_id, meta)
+        return self._enter(core, payload, to)
+
+    async def begin_session(
+        self,
+        headers: Headers | None,
+        deadline: float | None,
+        run_id: str | None,
+        meta: dict[str, Any] | None,
+        to: str | None,
+    ) -> Session:
+        """Begin a run that is fed by hand. If cancelled, it was not begun."""
+        core = await self._admit(headers, deadline, run_id, meta)
+        item = heading_item(core.heading(self.plan.root, "", 1, None))
+        step = Step(core, self.stations[0], None, item, FREE, ())
+        core.inputs = 1
+        core.open += 1
+        step.out = core.open_leg(step, None, explicit=False, to=to)
+        core.entered()
+        session = core.facade = Session(core, step)
+        return session
+
+    def within(self, parent: RunCore, payload: Any, headers: Headers, meta: dict[str, Any]) -> RunScope:
+        """Begin a run as a part of another one: under its id, trace and deadline."""
+
+        async def admit() -> Run:
+            self.check_open()
+            check_payload(self.plan, payload, None, is_stream=isinstance(payload, AsyncIterable))
+            core = self._new_core(parent.id, headers.copy(), dict(meta), parent.deadline, parent)
+            core.begin()
+            return self._enter(core, payload, None)
+
+        return RunScope(admit)
+
+    def _enter(self, core: RunCore, payload: Any, to: str | None) -> Run:
+        """Send the input of a run in."""
+        if isinstance(payload, AsyncIterable):
+            item = heading_item(core.heading(self.plan.root, "", 1, None))
+            step = self._start_step(core, self.stations[0], payload, item)
+            step.out = core.open_leg(step, None, explicit=False, to=to)
+        else:
+            message = core.message(self.plan.root, payload, None, FREE, ())
+            core.enter(message, Doorway(), to)
+        core.entered()
+        return facade(core)
+
+    async def _admit(
+        self, headers: Headers | None, deadline: float | None, run_id: str | None, meta: dict[str, Any] | None
+    ) -> RunCore:
+        """Admit a run, when there is a place for it. If cancelled, none was taken."""
+        self.check_open()
+        if deadline is not None and deadline < 0:
+            raise ValueError(f"deadline={deadline}: seconds from now, not less than 0")
+        if run_id is not None:
+            self._check_id(run_id)
+        expires = None if deadline is None else self.parking.now() + deadline
+        if self.options.max_runs is not None and self.queue.must_wait(len(self.runs)):
+            await self._wait_for_admission(deadline)
+            if run_id is not None:  # somebody may have taken it in the meantime
+                self._check_id(run_id)
+        core = self._new_core(
+            run_id, headers.copy() if headers is not None else Headers(), dict(meta or {}), expires
+        )
+        core.begin()
+        return core
+
+    def _check_id(self, run_id: str) -> None:
+        if run_id in self.runs:
+            raise RunRejected(
+                f"run_id={run_id!r} is in use in flow {self.flow.name}; choose another, or none"
+            )
+
+    async def _wait_for_admission(self, deadline: float | None) -> None:
+        admitted = False
+        try:
+            admitted = await self.queue.wait(self.parking, deadline)
+        finally:
+            if not admitted:
+                self.queue.admit_next(self.parking, len(self.runs))
+        if not admitted:
+            raise DeadlineExceeded(f"a run of flow {self.flow.name} was not admitted within its deadline")
+        self.check_open()
+
+    def _new_core(
+        self,
+        run_id: str | None,
+        headers: Headers,
+        meta: dict[str, Any],
+        expires: float | None,
+        parent: RunCore | None = None,
+    ) -> RunCore:
+        trace_id = f"{self._ids.getrandbits(128):032x}" if parent is None else parent.trace_id
+        run_id = run_id or f"{self._ids.getrandbits(64):016x}"
+        core = RunCore(self, run_id, trace_id, headers, meta, expires, contextvars.copy_context())
+        if parent is not None:
+            core.key = core  # several parts of one run may be under way at the same time
+        self.runs[core.key] = core
+        self.counts["started"] += 1
+        return core
+
+    def run_ended(self, core: Lifetime) -> None:
+        """Forget a run that is over; the next one that waits is admitted."""
+        self.runs.pop(core.key, None)
+        self.counts[core.status] += 1
+        self.queue.admit_next(self.parking, len(self.runs))
+        enders, self._enders = self._enders, []
+        for waiter in enders:
+            self.parking.wake(waiter)
+
+    def child(self, target: Any) -> Engine:
+        """Give the engine of a flow or node that is called from a step; opened once, on the same pool."""
+        engine = self._children.get(target)
+        if engine is None:
+            flow = self.flow.as_flow(target)
+            engine = self._children[target] = Engine(flow, self.options, self.pool)
+            engine.open()
+        return engine
+
+    # -- what runs are made with
+
+    def new_account(self, window: int) -> Account:
+        """Make a window, in items and, if so opened, in bytes."""
+        if self.options.window_bytes is None:
+            return Account(window)
+        return SizedAccount(window, self.options.window_bytes)
+
+    def size(self, payload: Any) -> int:
+        """Give the size of a payload in bytes, where bytes are counted; else 0."""
+        if self.options.window_bytes is None:
+            return 0
+        return (self.options.sizer or payload_size_bytes)(payload)
+
+    def new_inbox(self, edge: Edge, lane: Any, writer: Any) -> Any:
+        """Make the inbox of an edge."""
+        return new_inbox(edge, self.meters[edge.index], lane, writer, payload_size_bytes)
+
+    def before(self, site: Site) -> frozenset[int]:
+        """Give the nodes that a node can be reached from, by index."""
+        known = self._before.get(site.index)
+        if known is None:
+            known = self._before[site.index] = frozenset(_before(site))
+        return known
+
+    def __repr__(self) -> str:
+        return f"<engine of flow {self.flow.name}, {self.state}, {len(self.runs)} runs>"
+
+
+class Doorway:
+    """Sends a run's input: it fits, because nothing of the run waits yet."""
+
+    __slots__ = ("doors",)
+
+    def __init__(self) -> None:
+        self.doors: int = 0
+
+    def entered(self) -> None:
+        """Do nothing."""
+
+
+def _before(site: Site) -> set[int]:
+    found: set[int] = set()
+    ahead = [edge.source for edge in site.ins]
+    while ahead:
+        source = ahead.pop()
+        if source.index not in found:
+            found.add(source.index)
+            ahead += [edge.source for edge in source.ins]
+    return found
