@@ -13,6 +13,7 @@ between two suspensions nobody else can look.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Coroutine
 from contextvars import Context as Variables
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from .core import RunCore
     from .graph import Edge
     from .leg import Leg
-    from .pool import Job, Worker
+    from .pool import Worker
     from .station import Station
     from .step import Step
 
@@ -89,8 +90,14 @@ class Lane:
         run.open += 1
 
     @abstractmethod
-    async def work(self, worker: Worker) -> Job | None:
+    def work(self, worker: Worker) -> Coroutine[Any, Any, None]:
         """Do what there is to do; each kind of lane says how. If cancelled, nothing taken is lost."""
+
+    def suspending(self) -> None:
+        """Make what is done known, because the worker is about to wait in the node's code."""
+
+    def put_back(self) -> None:
+        """Put back what was taken and is not begun."""
 
     # -- roads into the lane
 

@@ -88,7 +88,6 @@ class Leg:
     """
 
     __slots__ = (
-        "_stuck",
         "account",
         "allow",
         "balances",
@@ -111,6 +110,7 @@ class Leg:
         "run",
         "site",
         "stamps",
+        "stuck",
         "terminal",
         "tokens",
         "turned",
@@ -150,7 +150,7 @@ class Leg:
         self.balances: bool = False
         self.checks: bool = False
         self.failing_roads: tuple[Road, ...] = ()
-        self._stuck = 0
+        self.stuck: int = 0  # at so many doors something of the leg stands
 
     @property
     def stream_id(self) -> str:
@@ -195,15 +195,10 @@ class Leg:
             return self.roads[0].room()
         return room_of(self.roads)
 
-    @property
-    def stuck(self) -> bool:
-        """Whether a chunk stands at a door."""
-        return self._stuck > 0
-
     def entered(self) -> None:
         """Take note that one of the roads is not stuck any more."""
-        self._stuck -= 1
-        if self._stuck == 0:
+        self.stuck -= 1
+        if self.stuck == 0:
             for owner in self.owners:
                 owner.unstuck()
 
@@ -226,8 +221,11 @@ class Leg:
         account = self.account
         if type(account) is not Account or account.waiters:
             return 0
-        self.allow = max(0, min(account.free, self.room()))
-        account.free -= self.allow
+        room = self.room()
+        allow = account.free if account.free < room else room
+        if allow > 0:
+            self.allow = allow
+            account.free -= allow
         return self.allow
 
     def flush(self) -> None:
@@ -245,23 +243,20 @@ class Leg:
             for chunk in batch:
                 settle(chunk)
             return
-        self.passed(batch)
+        self.chunks += len(batch)
+        if self.stamps:
+            self.stamp(batch)
         if self.forks:
             self._fork(batch)
         else:
             road = self.roads[0]
             road.receive(batch, self)
             if road.stuck:
-                self._stuck += 1
+                self.stuck += 1
                 road.watch(self)
 
-    def passed(self, batch: list[Chunk[Any]]) -> None:
-        """Count and number what leaves."""
-        self.chunks += len(batch)
-        if self.stamps:
-            self._stamp(batch)
-
-    def _stamp(self, batch: list[Chunk[Any]]) -> None:
+    def stamp(self, batch: list[Chunk[Any]]) -> None:
+        """Number what leaves, and let it name the node that gives it."""
         heading = self.heading
         seq = self.next_seq
         for chunk in batch:
@@ -291,7 +286,7 @@ class Leg:
             if lot:
                 road.receive(lot, self)
                 if road.stuck:
-                    self._stuck += 1
+                    self.stuck += 1
                     road.watch(self)
 
     def _copy_out(self, chunk: Chunk[Any], lots: list[list[Chunk[Any]]]) -> None:

@@ -261,6 +261,7 @@ class Lifetime:
     def _stop(self) -> None:
         self.stopped = True
         self.paused = False
+        self.pool.engage_current(self)
         for engagement in list(self.engaged):
             engagement.interrupt(Stopped())  # first: whoever waits must not be woken by what is let go below
         self.purge()
@@ -377,6 +378,7 @@ class Lifetime:
             return
         self.status = "paused"
         self.paused = True
+        self.pool.engage_current(self)
         for engagement in list(self.engaged):
             engagement.pause()
 

@@ -14,7 +14,7 @@ from .credit import FREE
 from .inbox import settle
 from .items import Message
 from .lane import Lane
-from .pool import Switch
+from .pool import switch
 from .signature import Takes
 from .step import Step, absorb
 
@@ -159,16 +159,17 @@ class MailLane(Lane):
         """Carry a message through nodes without policy or context, as long as the next one is free."""
         run = self.run
         parking = run.pool.parking
-        run.engaged.add(worker)
         self._take_up()
         try:
-            with parking.scope() as worker.scope:
+            if parking.by_level:
+                with parking.scope() as worker.scope:
+                    await self._carry(worker, item)
+            else:
                 await self._carry(worker, item)
             if worker.interrupted:
                 await absorb(parking, worker.task)
         finally:
-            run.engaged.discard(worker)
-            worker.interrupted = False
+            worker.disengage(run)
             worker.scope = None
             self._put_down()
 
@@ -204,7 +205,7 @@ class MailLane(Lane):
                 return station
             station.places.release()
             station = worker.at = following
-            await Switch(run.variables.copy())
+            await switch(run.variables.copy())
 
     def _broke(self, worker: Worker, station: Station, item: Message[Any], exc: BaseException) -> None:
         run = self.run
