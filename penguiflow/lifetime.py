@@ -199,7 +199,8 @@ class Lifetime:
         if self.stopped or self.paused or self.busy > 0 or self.status in FINAL:
             return
         if self.open == 0:
-            self.close_explicit()
+            if self.names_streams:
+                self.close_explicit()
             if self.open == 0 and self.busy == 0:
                 self.finish("done")
         elif self.close_explicit():
