@@ -49,6 +49,7 @@ class BatchLane(PassingLane):
             limit = min(limit, max(1, self.out.room()))
         batch = self.batch = inbox.take(limit)
         station.steps += len(batch)
+        self.run.pool.worked += len(batch)
         self.cursor = iter(batch)
 
     def current(self) -> int:

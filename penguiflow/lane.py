@@ -67,6 +67,7 @@ class Lane:
     )
 
     sees_numbers = False
+    begins = False
 
     def __init__(self, run: RunCore, station: Station, stream_id: str, explicit: bool) -> None:
         self.run: RunCore = run

@@ -36,6 +36,8 @@ class MailLane(Lane):
 
     __slots__ = ("active", "complete", "occupied")
 
+    begins = True
+
     def __init__(self, run: RunCore, station: Station) -> None:
         super().__init__(run, station, "", explicit=False)
         run.open -= 1  # it is open only while something is here

@@ -32,6 +32,9 @@ log = logging.getLogger("penguiflow")
 ITEMS_PER_TURN = 512
 """After so many items without a wait a worker lets everybody else run once (rule 2.8)."""
 
+TURNS_IN_A_ROW = 16
+"""So many turns of streams that go on come before the turn of something that begins."""
+
 IDLE_WORKERS = 64
 """So many workers are kept for later; a burst's others end."""
 
@@ -71,6 +74,8 @@ class Job(Protocol):
     """Something to do at a node, for a run."""
 
     has_place: bool
+    begins: bool
+    """Whether the job begins something, instead of going on with it."""
 
     @property
     def run(self) -> JobRun:
@@ -261,7 +266,7 @@ class Worker:
         if run.busy == 0:
             run.at_rest()
         pool.awake -= 1
-        if pool.ready and pool.awake == 0:
+        if pool.awake == 0 and (pool.ready or pool.fresh):
             pool.wake_one()
 
 
@@ -275,6 +280,8 @@ class Pool:
     def __init__(self, parking: Parking) -> None:
         self.parking = parking
         self.ready: deque[Job] = deque()
+        self.fresh: deque[Job] = deque()
+        self._in_a_row = 0
         self.idle: list[Worker] = []
         self.workers: set[Worker] = set()
         self.awake: int = 0
@@ -285,7 +292,7 @@ class Pool:
 
     def push(self, job: Job) -> None:
         """Make a job ready, and see that somebody is awake."""
-        self.ready.append(job)
+        (self.fresh if job.begins else self.ready).append(job)
         if self.awake == 0:
             self.wake_one()
 
@@ -314,9 +321,10 @@ class Pool:
 
     def next(self) -> Job | None:
         """Give the next job that has a place at its node; others queue for one there."""
-        ready = self.ready
-        while ready:
-            job = ready.popleft()
+        while True:
+            job = self._first()
+            if job is None:
+                return None
             run = job.run
             if run.stopped:
                 job.abandon()
@@ -329,7 +337,18 @@ class Pool:
                 return job
             else:
                 job.station.places.wait(job)
-        return None
+
+    def _first(self) -> Job | None:
+        """Give what has been ready longest: what goes on before what begins, but not for ever.
+
+        So what is under way is out, and its credit home, before more comes in: a thousand streams that begin
+        at the same time are a few at a time in memory.
+        """
+        if self.ready and (not self.fresh or self._in_a_row < TURNS_IN_A_ROW):
+            self._in_a_row += 1
+            return self.ready.popleft()
+        self._in_a_row = 0
+        return self.fresh.popleft() if self.fresh else None
 
     def forgive(self, task: Any) -> None:
         """Let a cancellation that is not ours be the node's error (rule 3.6).
@@ -349,7 +368,7 @@ class Pool:
             self.awake = max(0, self.awake - 1)
         if self.closed and not self.workers and self._all_gone is not None:
             self.parking.wake(self._all_gone)
-        elif self.ready and self.awake == 0 and not self.closed:
+        elif (self.ready or self.fresh) and self.awake == 0 and not self.closed:
             self.wake_one()
 
     async def close(self) -> None:

@@ -102,6 +102,8 @@ class Step:
         "worker",
     )
 
+    begins = False
+
     def __init__(
         self,
         run: RunCore,
