@@ -151,6 +151,14 @@ class TrioWaiter:
     def wake(self) -> None:
         """Wake the task, or let its wait fall through."""
         self._woken = True
+        lowlevel = _trio().lowlevel
+        if self._task is not None and self._task is lowlevel.current_task():
+            # it is on its way to sleep, and hands on what it has done: it can't be woken before it sleeps
+            lowlevel.current_trio_token().run_sync_soon(self._reschedule)
+        else:
+            self._reschedule()
+
+    def _reschedule(self) -> None:
         task, self._task = self._task, None
         if task is not None:
             _trio().lowlevel.reschedule(task)
