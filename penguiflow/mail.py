@@ -264,10 +264,7 @@ class MailLane(Lane):
         """Say whether nothing waits here."""
         if self.complete:
             return False
-        for inbox in self.inboxes:
-            if inbox.items or inbox.door:
-                return False
-        return True
+        return not any(inbox.items or inbox.door for inbox in self.inboxes)
 
     def _come_again(self) -> None:
         if not self.scheduled and not self.is_empty() and self.runnable():
