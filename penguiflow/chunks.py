@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from .inbox import settle
 from .items import Chunk
-from .lane import HOLE, PassingLane, let_go
+from .lane import HOLE, LaneKey, PassingLane, let_go
 from .pool import switch
 from .step import Restarted, Step, absorb, chunk_step
 
@@ -34,8 +34,8 @@ class BatchLane(PassingLane):
 
     __slots__ = ("batch", "cursor", "inbox")
 
-    def __init__(self, run: RunCore, station: Station, stream_id: str, explicit: bool) -> None:
-        super().__init__(run, station, stream_id, explicit)
+    def __init__(self, run: RunCore, station: Station, key: LaneKey, explicit: bool) -> None:
+        super().__init__(run, station, key, explicit)
         self.batch: list[Chunk[Any]] = EMPTY
         self.cursor: Any = None
         self.inbox: Any = None
@@ -109,8 +109,8 @@ class WalkingLane(BatchLane):
 
     __slots__ = ("begun", "holes", "stale")
 
-    def __init__(self, run: RunCore, station: Station, stream_id: str, explicit: bool) -> None:
-        super().__init__(run, station, stream_id, explicit)
+    def __init__(self, run: RunCore, station: Station, key: LaneKey, explicit: bool) -> None:
+        super().__init__(run, station, key, explicit)
         self.begun: int = 0
         self.holes: bool = False
         self.stale: bool = False
@@ -235,10 +235,10 @@ class WalkingLane(BatchLane):
     def broke(self, exc: BaseException) -> None:
         """Deal with what came out of the loop."""
         index = self.current()
-        if not (self.run.stopped or self.ended):
+        if not (self.run.stopped or self.dead):
             self._send(self._part(index))
         left = self.batch[self.begun :]
-        if self.stale or self.ended or self.run.stopped:
+        if self.stale or self.dead or self.run.stopped:
             let_go(left)
             return
         if isinstance(exc, self.run.pool.parking.cancelled):
@@ -266,8 +266,8 @@ class SteppingLane(BatchLane):
 
     __slots__ = ("step",)
 
-    def __init__(self, run: RunCore, station: Station, stream_id: str, explicit: bool) -> None:
-        super().__init__(run, station, stream_id, explicit)
+    def __init__(self, run: RunCore, station: Station, key: LaneKey, explicit: bool) -> None:
+        super().__init__(run, station, key, explicit)
         self.step: Step | None = None
 
     async def work(self, worker: Worker) -> None:
@@ -278,7 +278,7 @@ class SteppingLane(BatchLane):
             for chunk in self.cursor:
                 self.step = chunk_step(self, chunk)
                 await self.do(self.step, worker)
-                if self.ended or self.run.stopped:
+                if self.dead or self.run.stopped:
                     let_go(self.recall())
                 elif self.out.stuck or self.run.paused or self.station.places.waiting:
                     self.put_back()
@@ -307,8 +307,8 @@ class ParallelLane(PassingLane):
 
     __slots__ = ("active",)
 
-    def __init__(self, run: RunCore, station: Station, stream_id: str, explicit: bool) -> None:
-        super().__init__(run, station, stream_id, explicit)
+    def __init__(self, run: RunCore, station: Station, key: LaneKey, explicit: bool) -> None:
+        super().__init__(run, station, key, explicit)
         self.active: set[Step] = set()
 
     def quiet(self) -> bool:

@@ -39,7 +39,7 @@ class MailLane(Lane):
     begins = True
 
     def __init__(self, run: RunCore, station: Station) -> None:
-        super().__init__(run, station, "", explicit=False)
+        super().__init__(run, station, (station.site.index, ""), explicit=False)
         run.open -= 1  # it is open only while something is here
         self.complete: tuple[Step, ...] = ()
         self.active: int = 0

@@ -28,6 +28,7 @@ from .invoke import build
 from .items import Control, Headers
 from .lifecycle import FINAL
 from .observe import Observers
+from .outlet import Outlet
 from .parking import Parking, current_parking
 from .policy import payload_size_bytes
 from .pool import Pool
@@ -78,6 +79,7 @@ class Runtime:
         self.pool: Pool
         self.stations: list[Station] = []
         self.meters: list[Meter] = []
+        self.outlets: list[Outlet] = []
 
     # -- opening and closing
 
@@ -98,6 +100,7 @@ class Runtime:
         for station in self.stations:
             station.invoke = build(station)
         self.meters = [Meter(edge) for edge in self.plan.edges]
+        self.outlets = [Outlet(site, site.outs, self.stations) for site in self.plan.sites]
         for site in self.plan.sources:
             self._start_source(self.stations[site.index])
 

@@ -598,7 +598,7 @@ class Step:
         If cancelled, the ticket goes home.
         """
         groups = {id(road.edge.group) if road.edge is not None else 0 for road in leg.roads}
-        while len(groups) == 1 and (len(leg.roads) == 1 or leg.balances):
+        while len(groups) == 1 and (len(leg.roads) == 1 or leg.outlet.balances):
             if leg.room() > 0 or leg.dead or self.run.stopped:
                 return
             wait = Wait(self.run, f"{self.station.site.key} waits for room behind it", leg)

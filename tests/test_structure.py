@@ -24,7 +24,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ),
     tuple(
         "chunks context control core fanin flow inbox inline invoke lane leg lifetime mail observe options "
-        "outbox parking pool routing run runtime station statistics step stream traffic waits".split()
+        "outbox outlet parking pool routing run runtime station statistics step stream traffic waits".split()
     ),
 )
 """The first names below `penguiflow`, floor by floor."""
