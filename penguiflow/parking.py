@@ -152,7 +152,7 @@ class TrioWaiter:
         """Wake the task, or let its wait fall through."""
         self._woken = True
         lowlevel = _trio().lowlevel
-        if self._task is not None and self._task is lowlevel.current_task():
+        if self._task is not None and lowlevel.in_trio_task() and self._task is lowlevel.current_task():
             # it is on its way to sleep, and hands on what it has done: it can't be woken before it sleeps
             lowlevel.current_trio_token().run_sync_soon(self._reschedule)
         else:

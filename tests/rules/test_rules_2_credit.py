@@ -566,7 +566,7 @@ async def test_rule_2_5_a_place_held_by_a_sender_lets_its_own_node_work() -> Non
         assert sum(await runtime.call(5)) == sum(range(50))
 
 
-def stuck_flow() -> Flow:
+def stuck_flow(source=count) -> Flow:
     """Make a flow whose last step reads two streams of one origin one after the other."""
 
     @node
@@ -581,7 +581,7 @@ def stuck_flow() -> Flow:
     async def both(left: Stream[int], right: Stream[int]) -> tuple[int, int]:
         return sum([i async for i in left]), sum([i async for i in right])
 
-    return Flow("f", count >> [left, right] >> both)
+    return Flow("f", source >> [left, right] >> both)
 
 
 async def test_rule_2_5_a_run_that_is_stuck_fails_and_says_why(in_flight, at_rest) -> None:
@@ -592,6 +592,21 @@ async def test_rule_2_5_a_run_that_is_stuck_fails_and_says_why(in_flight, at_res
         assert [name in str(caught.value) for name in ("count", "both")] == [True, True]
         assert in_flight(runtime) == at_rest
         assert await runtime.call(2) == (1, 1)  # fits into the window, and the runtime lives
+
+
+async def test_rule_2_5_a_run_that_gets_stuck_with_its_last_wait_fails(in_flight, at_rest) -> None:
+    """So does one whose last step notices it on its way into a wait, which the failure brings to an end."""
+
+    @node
+    async def slow(n: int) -> AsyncIterator[int]:
+        for i in range(n):
+            await anyio.sleep(0.001)  # the reader of both waits before this one does
+            yield i
+
+    async with stuck_flow(slow).open(window=2) as runtime:
+        with pytest.raises(CreditError):
+            await runtime.call(10)
+        assert in_flight(runtime) == at_rest
 
 
 async def test_rule_2_5_waiting_for_the_world_is_not_being_stuck(quiet) -> None:
