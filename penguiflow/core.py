@@ -16,7 +16,7 @@ from .control import Controls
 from .errors import StreamClosed
 from .inbox import Road
 from .items import Chunk, Control, Drop, Headers, Heading, Item
-from .lane import PassingLane
+from .lane import LaneKey, PassingLane
 from .leg import Leg
 from .lifetime import NEVER
 from .observe import StepStarted
@@ -61,6 +61,7 @@ class RunCore(Traffic):
             meta: laid over what the stream inherits.
         """
         site = step.station.site
+        by_name = stream_id is not None
         if stream_id is None:
             stream_id = f"{site.name}-{self.next_number()}"
         elif (site.index, stream_id) in self.ended_streams:
@@ -69,7 +70,8 @@ class RunCore(Traffic):
             )
         leg = self.legs.get((site.index, stream_id))
         if leg is None:
-            leg = self._open(step, stream_id, explicit, to, window, meta, pinned=by_hand or not explicit)
+            pinned = by_hand or not explicit
+            leg = self._open(step, stream_id, explicit, to, window, meta, pinned=pinned, by_name=by_name)
         elif by_hand and step in leg.owners:
             raise StreamClosed(f"stream {stream_id} of node {site.key} is open already in this step")
         elif step not in leg.owners and step.lane is None:
@@ -92,6 +94,7 @@ class RunCore(Traffic):
         meta: dict[str, Any] | None,
         *,
         pinned: bool,
+        by_name: bool,
     ) -> Leg:
         """Open a stream; a pinned one, which ends with its step, holds what the step's input rides on."""
         site = step.station.site
@@ -107,7 +110,7 @@ class RunCore(Traffic):
             self._own(step, leg)
             if pinned:
                 leg.ride_on([step.share_ticket()])
-        self._connect(leg, (site.index, stream_id))
+        self._connect(leg, (site.index, stream_id), named=by_name)
         return leg
 
     def heading(self, site: Site, stream_id: str, attempt: int, parent: Item[Any] | None) -> Heading:
@@ -119,8 +122,8 @@ class RunCore(Traffic):
             meta = dict(parent._meta) if parent._meta is not None else parent._heading.meta
         return Heading(site.path, stream_id, attempt, self.id, self.trace_id, self.deadline, headers, meta)
 
-    def _connect(self, leg: Leg, key: Any) -> None:
-        """Open the lanes behind a leg."""
+    def _connect(self, leg: Leg, key: LaneKey, *, named: bool) -> None:
+        """Open the lanes behind a leg; streams of other nodes may bear the id of a named one, and meet it."""
         self.legs[key] = leg
         outlet = leg.outlet
         site = outlet.site
@@ -133,7 +136,7 @@ class RunCore(Traffic):
         roads: list[Road] = []
         outermost, self.opening = not self.opening, True
         for way in outlet.ways:
-            lane = self._lane(way, leg)
+            lane = self._lane(way, leg, named=named)
             roads.append(lane.road(way.edge, leg, reaching(tokens, way.edge.reach) if tokens else ()))
             if way.lane_type is StreamLane:
                 self.opened = (*self.opened, lane)
@@ -158,23 +161,23 @@ class RunCore(Traffic):
             assert lane.slot is not None
             self.fill(lane.station, lane.slot, lane.stream, lane.tokens)
 
-    def _lane(self, way: Way, leg: Leg) -> Any:
+    def _lane(self, way: Way, leg: Leg, *, named: bool) -> Any:
         """Give the lane behind an edge for a stream, opened if it is not open."""
         station, slot = way.station, way.slot
         index, stream_id = station.site.index, leg.heading.stream_id
         key: Any = (index, stream_id) if slot is None else (index, stream_id, slot)
         lane = self.lanes.get(key)
         if lane is None:
-            lane = self.lanes[key] = way.lane_type(self, station, key, leg.explicit)
+            lane = self.lanes[key] = way.lane_type(self, station, key, named)
             if self.runtime.observers:
                 self.notify(StepStarted(self.id, station.site.key, stream_id))
             if isinstance(lane, PassingLane):
-                self._open_behind(lane, leg)
+                self._open_behind(lane, leg, named=named)
         elif leg.heading.attempt > 1 and isinstance(lane, PassingLane):
             lane.out.restart(leg.heading.attempt)
         return lane
 
-    def _open_behind(self, lane: PassingLane, upstream: Leg) -> None:
+    def _open_behind(self, lane: PassingLane, upstream: Leg, *, named: bool) -> None:
         """Open the stream that a node gives which works chunk by chunk: it keeps the id."""
         station: Station = lane.station
         above = upstream.heading
@@ -185,7 +188,7 @@ class RunCore(Traffic):
         out.parents = upstream.parents
         if account is not None:
             out.ride_on(list(upstream.parents))
-        self._connect(out, lane.key)
+        self._connect(out, lane.key, named=named)
         if out.stamps or account is not None:  # else nobody sees that its chunks bear the heading above
             out.heading = above.at(station.site.path, above.attempt)
 
@@ -205,11 +208,17 @@ class RunCore(Traffic):
         merges = [
             lane for lane in self.lanes.values() if lane.explicit and not lane.writers and not lane.dead
         ]
-        left = [lane for lane in merges if not live & self.runtime.before(lane.station.site)]
+        left = [lane for lane in merges if not live & self._may_still_write(lane)]
         for lane in left:
             lane.explicit = False
             lane.finish_if_over()
         return bool(over or left)
+
+    def _may_still_write(self, lane: Any) -> set[int]:
+        """Give the nodes from which the stream of a lane has not come, and those before them."""
+        known = {road.edge.index for road in lane.inboxes}
+        sites = [edge.source for edge in lane.station.stream_edges if edge.index not in known]
+        return {site.index for site in sites}.union(*map(self.runtime.before, sites))
 
     def _live_sites(self) -> set[int]:
         """Give the nodes where something of the run waits, works, or may come from."""

@@ -141,7 +141,7 @@ class Lane:
         """Say whether something may still be written to the lane."""
         if self.writers:
             return True
-        return self.explicit and self.seen < (self.station.stream_edges if self.slot is None else 1)
+        return self.explicit and self.seen < (len(self.station.stream_edges) if self.slot is None else 1)
 
     def finish_if_over(self) -> None:
         """End when everything that was written has been worked off."""

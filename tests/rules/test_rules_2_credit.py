@@ -566,6 +566,28 @@ async def test_rule_2_5_a_place_held_by_a_sender_lets_its_own_node_work() -> Non
         assert sum(await runtime.call(5)) == sum(range(50))
 
 
+@pytest.mark.parametrize("named", [False, True])
+async def test_rule_2_5_an_ended_stream_waits_for_no_writer_that_cannot_come(named: bool) -> None:
+    """A stream where others could meet it holds its message's credit until it ends, no longer."""
+
+    @node
+    async def opens(i: int, ctx: Context) -> None:
+        async with ctx.open_stream(f"s{i}" if named else None) as stream:
+            await stream.send(i)
+
+    @node
+    async def other(n: int, ctx: Context) -> None:
+        return None
+
+    @node
+    async def total(stream: Stream[int]) -> int:
+        return sum([i async for i in stream])
+
+    ways = [parts >> opens, other] if named else parts >> [opens, other]
+    async with Flow("f", ways >> total).open(window=1) as runtime, runtime.run(4) as run:
+        assert sorted([item.payload async for item in run]) == [0, 1, 2, 3]
+
+
 def stuck_flow(source=count) -> Flow:
     """Make a flow whose last step reads two streams of one origin one after the other."""
 
