@@ -307,6 +307,8 @@ class ParallelLane(PassingLane):
 
     __slots__ = ("active",)
 
+    works_in_order = False
+
     def __init__(self, run: RunCore, station: Station, key: LaneKey, explicit: bool) -> None:
         super().__init__(run, station, key, explicit)
         self.active: set[Step] = set()

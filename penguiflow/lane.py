@@ -269,6 +269,9 @@ class PassingLane(Lane):
 
     __slots__ = ("out",)
 
+    works_in_order = True
+    """Whether the place that the lane was given is that of its step, which may lend it."""
+
     def __init__(self, run: RunCore, station: Station, key: LaneKey, explicit: bool) -> None:
         super().__init__(run, station, key, explicit)
         self.out: Leg = None  # type: ignore[assignment]  # set as soon as the lane is known to its run

@@ -437,7 +437,7 @@ class Step:
 
     def _holder(self) -> Any:
         """Give who holds the step's place: its lane, for steps on chunks in order."""
-        return self.lane if self.lane is not None and self.lane.has_place else self
+        return self.lane if self.lane is not None and self.lane.works_in_order else self
 
     async def wait_for_resume(self) -> None:
         """Wait while the run is paused."""

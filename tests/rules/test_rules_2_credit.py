@@ -354,6 +354,26 @@ async def test_rule_2_3_cancel_returns_when_all_is_home(turns: int, in_flight, a
         assert in_flight(runtime) == at_rest
 
 
+async def test_rule_2_3_steps_side_by_side_lend_their_own_places(quiet, in_flight, at_rest) -> None:
+    """Steps of one stream that fail together lend a place each, not the one that the next chunk was given."""
+    tried: set[int] = set()
+    together = anyio.Event()
+
+    @node(ordered=False, concurrency=2, retry=Retry(attempts=2, backoff=0.01, jitter=0))
+    async def flaky(i: int) -> int:
+        if i in tried or i == 2:
+            return i
+        tried.add(i)
+        await together.wait()
+        raise LookupError(i)
+
+    async with Flow("f", count >> flaky).open() as runtime, runtime.run(3) as run:
+        await quiet()
+        together.set()
+        assert sorted([item.payload async for item in run]) == [0, 1, 2]
+        assert in_flight(runtime) == at_rest
+
+
 async def test_rule_2_3_credit_is_home_while_the_run_goes_on(quiet) -> None:
     """A quiet run that was read holds no credit, though it is not over."""
     async with Flow("f", count).open(window=4) as runtime, runtime.session() as session:
