@@ -267,6 +267,11 @@ class Step:
         scope = self.scope if self.inner is None or isinstance(reason, Stopped) else self.inner
         self.run.pool.parking.interrupt(self.task, scope)
 
+    def input_restarted(self) -> None:
+        """Give up the attempt at a stream that begins again; between two attempts there is none."""
+        if self.inner is not None:
+            self.interrupt(Restarted())
+
     def pause(self) -> None:
         """Let the step's own clock stand still; what it emits waits."""
         if self.clock is not None:

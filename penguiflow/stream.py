@@ -127,7 +127,7 @@ class StreamLane(Lane):
         self.head = road.writer.heading
         if self.step is not None and self.stream.begun:
             self.stream.stale = True
-            self.step.interrupt(Restarted())
+            self.step.input_restarted()
         self.wake()
 
 
