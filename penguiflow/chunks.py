@@ -10,12 +10,14 @@ context; a `ParallelLane` does several at a time.
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from .inbox import settle
 from .items import Chunk
-from .lane import HOLE, PassingLane, let_go
+from .lane import HOLE, LaneKey, PassingLane, let_go
+from .pool import switch
 from .step import Step, chunk_step
 from .waiting import Restarted, absorb
 
@@ -33,8 +35,8 @@ class BatchLane(PassingLane):
 
     __slots__ = ("batch", "cursor", "inbox")
 
-    def __init__(self, run: RunCore, station: Station, stream_id: str, explicit: bool) -> None:
-        super().__init__(run, station, stream_id, explicit)
+    def __init__(self, run: RunCore, station: Station, key: LaneKey, explicit: bool) -> None:
+        super().__init__(run, station, key, explicit)
         self.batch: list[Chunk[Any]] = EMPTY
         self.cursor: Any = None
         self.inbox: Any = None
@@ -42,10 +44,14 @@ class BatchLane(PassingLane):
     def take(self) -> None:
         """Take as much as there is room for behind the node, at least one chunk."""
         station = self.station
-        self.inbox = self.next_inbox()
-        self.batch = self.inbox.take(min(station.batch, max(1, self.out.room())))
-        station.steps += len(self.batch)
-        self.cursor = iter(self.batch)
+        inbox = self.inbox = self.next_inbox()
+        limit = station.batch
+        if limit > 1 and len(inbox.items) > 1:
+            limit = min(limit, max(1, self.out.room()))
+        batch = self.batch = inbox.take(limit)
+        station.steps += len(batch)
+        self.run.pool.worked += len(batch)
+        self.cursor = iter(batch)
 
     def current(self) -> int:
         """Give the index of the chunk in progress."""
@@ -104,89 +110,103 @@ class WalkingLane(BatchLane):
 
     __slots__ = ("begun", "holes", "stale")
 
-    def __init__(self, run: RunCore, station: Station, stream_id: str, explicit: bool) -> None:
-        super().__init__(run, station, stream_id, explicit)
+    def __init__(self, run: RunCore, station: Station, key: LaneKey, explicit: bool) -> None:
+        super().__init__(run, station, key, explicit)
         self.begun: int = 0
         self.holes: bool = False
         self.stale: bool = False
 
-    async def work(self, worker: Worker) -> WalkingLane | None:
-        """Run the node over a batch; gives the lane that the batch goes on to in the same hands."""
-        run = self.run
-        if self.cursor is None:
-            self.take()
-        worker.lane = self
-        worker.at = self.station
-        run.engaged.add(worker)
-        following = None
-        try:
-            with run.pool.parking.scope() as worker.scope:
-                try:
-                    await self._walk()
-                    following = self._walk_on()
-                except BaseException as exc:
-                    self._broke(exc)
-                worker.lane = None  # nothing of the batch is in its hands any more
-            if worker.interrupted:
-                await absorb(run.pool.parking, run.pool.parking.task())
-                worker.interrupted = False
-        finally:
-            worker.lane = worker.scope = None
-            run.engaged.discard(worker)
-            self.leave()
-        return following
+    def work(self, worker: Worker) -> Coroutine[Any, Any, None]:
+        """Run the node over a batch, and those behind it as long as nobody else has a claim on them."""
+        if self.run.pool.parking.by_level:
+            return self._walk_in_scope(worker)
+        return self._walk(worker)
 
-    async def _walk(self) -> None:
+    async def _walk_in_scope(self, worker: Worker) -> None:
+        with self.run.pool.parking.scope() as worker.scope:
+            try:
+                await self._walk(worker)
+            finally:
+                worker.scope = None
+
+    async def _walk(self, worker: Worker) -> None:
         """The hot loop: nothing in it but the node (each line more is measurable in `tests/bench`)."""
-        station = self.station
-        function = station.function
-        count = len(self.batch)
+        run = self.run
+        lane: WalkingLane | None = self
+        self.take()
+        try:
+            while lane is not None:
+                worker.lane = current = lane
+                lane = None
+                worker.at = current.station
+                function = current.station.function
+                began = current.begin()
+                try:
+                    for chunk in current.cursor:
+                        result = await function(chunk.payload)
+                        chunk.payload = result if result is not None else current.hole(chunk)
+                    lane = current.hand_on(began)
+                except BaseException as exc:
+                    current.broke(exc)
+                finally:
+                    worker.lane = lane
+                    current.leave()
+                if lane is not None:
+                    await switch(lane.context())
+            if worker.interrupted:
+                await absorb(run.pool.parking, worker.task)
+        finally:
+            worker.disengage(run)
+
+    def begin(self) -> float:
+        """Begin a batch; gives the time where it is a full one, from which the next one's size is learnt."""
         self.begun = 0
         self.stale = False
-        began = perf_counter()
-        for chunk in self.cursor:
-            result = await function(chunk.payload)
-            if result is not None:
-                chunk.payload = result
-            else:
-                self._filter(chunk)
-        if count >= station.batch:
-            station.took(count, perf_counter() - began)
+        return perf_counter() if len(self.batch) >= self.station.batch else 0.0
 
-    def _filter(self, chunk: Chunk[Any]) -> None:
+    def hole(self, chunk: Chunk[Any]) -> object:
+        """Let a chunk go for which the node gave nothing."""
         settle(chunk)
-        chunk.payload = HOLE
         self.holes = True
+        return HOLE
 
-    def _walk_on(self) -> WalkingLane | None:
+    def hand_on(self, began: float) -> WalkingLane | None:
         """Hand the results on; where the next lane is free to, it takes them over at once."""
-        part = self.batch if not self.begun and not self.holes else self._part(len(self.batch))
+        if began:
+            self.station.took(len(self.batch), perf_counter() - began)
+        if self.begun or self.holes or self.stale:
+            self._send(self._part(len(self.batch)))
+            return None
         road = self.out.direct
-        if road is None or not part or self.stale:
-            self._send(part)
-            return None
-        lane: Any = road.lane
-        if type(lane) is not WalkingLane or not lane.may_take_over(road, len(part)):
-            self.out.push(part)
-            return None
-        self.out.passed(part)
-        road.meter.pass_through(len(part))
-        lane.station.steps += len(part)
-        lane.scheduled = lane.has_place = True
-        lane.inbox = road
-        lane.batch = part
-        lane.cursor = iter(part)
-        self.run.busy += 1
-        return lane
+        if road is not None:
+            lane = road.lane
+            if type(lane) is WalkingLane and lane.take_over(road, self.batch):
+                return lane
+        self.out.push(self.batch)
+        return None
 
-    def may_take_over(self, road: Any, count: int) -> bool:
-        """Say whether nobody else has a claim on the lane, and take a place at its node."""
-        if self.scheduled or self.dead or road.items or road.door or count > self.station.batch:
+    def take_over(self, road: Any, batch: list[Chunk[Any]]) -> bool:
+        """Take a batch over from the lane in front, if nobody else has a claim on this one."""
+        run, station, count = self.run, self.station, len(batch)
+        if self.scheduled or self.dead or road.items or road.door or self.out.stuck:
             return False
-        run, out = self.run, self.out
-        if run.paused or run.stopped or out.stuck or (count > 1 and count > out.room()):
+        if run.paused or run.stopped or count > station.batch or (count > 1 and count > self.out.room()):
             return False
-        return self.station.places.take()
+        if not station.places.take():
+            return False
+        leg, meter = road.writer, road.meter
+        leg.chunks += count
+        if leg.stamps:
+            leg.stamp(batch)
+        meter.offered += count
+        meter.delivered += count
+        station.steps += count
+        self.scheduled = self.has_place = True
+        self.inbox = road
+        self.batch = batch
+        self.cursor = iter(batch)
+        run.busy += 1
+        return True
 
     def _part(self, end: int) -> list[Chunk[Any]]:
         """Cut out the results up to an index."""
@@ -210,13 +230,13 @@ class WalkingLane(BatchLane):
             self._send(self._part(index))
         self.note_unstarted()
 
-    def _broke(self, exc: BaseException) -> None:
+    def broke(self, exc: BaseException) -> None:
         """Deal with what came out of the loop."""
         index = self.current()
-        if not (self.run.stopped or self.ended):
+        if not (self.run.stopped or self.dead):
             self._send(self._part(index))
         left = self.batch[self.begun :]
-        if self.stale or self.ended or self.run.stopped:
+        if self.stale or self.dead or self.run.stopped:
             let_go(left)
             return
         if isinstance(exc, self.run.pool.parking.cancelled):
@@ -244,8 +264,8 @@ class SteppingLane(BatchLane):
 
     __slots__ = ("step",)
 
-    def __init__(self, run: RunCore, station: Station, stream_id: str, explicit: bool) -> None:
-        super().__init__(run, station, stream_id, explicit)
+    def __init__(self, run: RunCore, station: Station, key: LaneKey, explicit: bool) -> None:
+        super().__init__(run, station, key, explicit)
         self.step: Step | None = None
 
     async def work(self, worker: Worker) -> None:
@@ -256,7 +276,7 @@ class SteppingLane(BatchLane):
             for chunk in self.cursor:
                 self.step = chunk_step(self, chunk)
                 await self.do(self.step, worker)
-                if self.ended or self.run.stopped:
+                if self.dead or self.run.stopped:
                     let_go(self.recall())
                 elif self.out.stuck or self.run.paused or self.station.places.waiting:
                     self.put_back()
@@ -285,8 +305,10 @@ class ParallelLane(PassingLane):
 
     __slots__ = ("active",)
 
-    def __init__(self, run: RunCore, station: Station, stream_id: str, explicit: bool) -> None:
-        super().__init__(run, station, stream_id, explicit)
+    works_in_order = False
+
+    def __init__(self, run: RunCore, station: Station, key: LaneKey, explicit: bool) -> None:
+        super().__init__(run, station, key, explicit)
         self.active: set[Step] = set()
 
     def quiet(self) -> bool:

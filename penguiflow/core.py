@@ -11,19 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .chunks import ParallelLane, SteppingLane, WalkingLane
 from .completion import hold, reaching, release
 from .control import Controls
 from .emission import Emission
 from .errors import StreamClosed
-from .fanin import GatherLane, JoinLane, SlotLane
 from .inbox import Road
-from .inline import InlineLane
 from .items import Chunk, Control, Drop, Headers, Heading, Item
-from .lane import PassingLane
+from .lane import LaneKey, PassingLane
 from .leg import Leg
-from .node import Takes
 from .observe import StepStarted
+from .outlet import Outlet, Way
 from .record import NEVER
 from .station import Station
 from .step import Step
@@ -32,7 +29,7 @@ from .traffic import Traffic, named
 
 if TYPE_CHECKING:
     from .credit import Account
-    from .graph import Edge, Site
+    from .graph import Site
     from .wiring import Wirable
 
 
@@ -74,6 +71,7 @@ class RunCore(Traffic):
             meta: laid over what the stream inherits.
         """
         site = step.station.site
+        by_name = stream_id is not None
         if stream_id is None:
             stream_id = f"{site.name}-{self.next_number()}"
         elif (site.index, stream_id) in self.ended_streams:
@@ -82,7 +80,8 @@ class RunCore(Traffic):
             )
         leg = self.legs.get((site.index, stream_id))
         if leg is None:
-            leg = self._open(step, stream_id, explicit, to, window, meta, pinned=by_hand or not explicit)
+            pinned = by_hand or not explicit
+            leg = self._open(step, stream_id, explicit, to, window, meta, pinned=pinned, by_name=by_name)
         elif by_hand and step in leg.owners:
             raise StreamClosed(f"stream {stream_id} of node {site.key} is open already in this step")
         elif step not in leg.owners and step.lane is None:
@@ -105,19 +104,21 @@ class RunCore(Traffic):
         meta: dict[str, Any] | None,
         *,
         pinned: bool,
+        by_name: bool,
     ) -> Leg:
         """Open a stream; a pinned one, which ends with its step, holds what the step's input rides on."""
         site = step.station.site
-        edges = site.outs if to is None else named(site, to)
+        engine = self.engine
+        outlet = engine.outlets[site.index] if to is None else Outlet(site, named(site, to), engine.stations)
         heading = self.heading(site, stream_id, step.attempt if step.lane is None else 1, step.item)
         if meta:
             heading.meta = {**heading.meta, **meta}
-        leg = Leg(self, site, heading, hold(step.tokens), self.account(window), explicit)
+        leg = Leg(self, outlet, heading, hold(step.tokens), self.account(window), explicit)
         if step.lane is None:
             self._own(step, leg)
             if pinned:
                 leg.ride_on([step.share_ticket()])
-        self._connect(leg, edges)
+        self._connect(leg, (site.index, stream_id), named=by_name)
         return leg
 
     def heading(self, site: Site, stream_id: str, attempt: int, parent: Item[Any] | None) -> Heading:
@@ -129,32 +130,34 @@ class RunCore(Traffic):
             meta = dict(parent._meta) if parent._meta is not None else parent._heading.meta
         return Heading(site.path, stream_id, attempt, self.id, self.trace_id, self.deadline, headers, meta)
 
-    def _connect(self, leg: Leg, edges: tuple[Edge, ...], key: Any = None) -> None:
-        """Open the lanes behind a leg."""
-        self.legs[key or (leg.site.index, leg.stream_id)] = leg
-        self.names_streams = self.names_streams or leg.explicit
+    def _connect(self, leg: Leg, key: LaneKey, *, named: bool) -> None:
+        """Open the lanes behind a leg; streams of other nodes may bear the id of a named one, and meet it."""
+        self.legs[key] = leg
+        outlet = leg.outlet
+        site = outlet.site
+        if leg.explicit:
+            self.names_streams = True
         if self.engine.observers:
             self.notify(leg.opened())
-        pairings = self.pair_stream(leg.site, leg.tokens) if leg.site.joins else ()
+        pairings = self.pair_stream(site, leg.tokens) if site.joins else ()
         tokens = leg.tokens + pairings
         roads: list[Road] = []
         outermost, self.opening = not self.opening, True
-        for edge in edges:
-            if not edge.policy.feedback:
-                lane = self._lane(edge, leg)
-                roads.append(lane.road(edge, leg, reaching(tokens, edge.reach) if tokens else ()))
-                if isinstance(lane, StreamLane):
-                    self.opened = (*self.opened, lane)
-        if leg.site.is_exit:
+        for way in outlet.ways:
+            lane = self._lane(way, leg, named=named)
+            roads.append(lane.road(way.edge, leg, reaching(tokens, way.edge.reach) if tokens else ()))
+            if way.lane_type is StreamLane:
+                self.opened = (*self.opened, lane)
+        if site.is_exit:
             roads.append(self.outbox.road(leg))
-        by_chunk = any(plan.by_chunk for plan in leg.site.joins)
-        leg.connect(roads, by_chunk or bool(self.engine.plan.has_tokens and len(roads) > 1))
+        leg.connect(roads)
         if outermost:
             self.opening = False
             opened, self.opened = self.opened, ()
             for lane in opened:
                 self._begin_reading(lane)
-        release(pairings)
+        if pairings:
+            release(pairings)
 
     def _begin_reading(self, lane: StreamLane) -> None:
         """Begin the step that reads a stream, or let its join know; everything behind it is open now."""
@@ -166,44 +169,36 @@ class RunCore(Traffic):
             assert lane.slot is not None
             self.fill(lane.station, lane.slot, lane.stream, lane.tokens)
 
-    def _lane(self, edge: Edge, leg: Leg) -> Any:
+    def _lane(self, way: Way, leg: Leg, *, named: bool) -> Any:
         """Give the lane behind an edge for a stream, opened if it is not open."""
-        site = edge.target
-        slot = edge.slot if site.join is not None and not site.join.by_chunk else None
-        key: Any = (site.index, leg.stream_id) if slot is None else (site.index, leg.stream_id, slot)
+        station, slot = way.station, way.slot
+        index, stream_id = station.site.index, leg.heading.stream_id
+        key: Any = (index, stream_id) if slot is None else (index, stream_id, slot)
         lane = self.lanes.get(key)
         if lane is None:
-            station = self.engine.stations[site.index]
-            lane = lane_type(station, edge)(self, station, leg.stream_id, leg.explicit)
-            lane.key = key
-            lane.slot = slot
-            self.lanes[key] = lane
+            lane = self.lanes[key] = way.lane_type(self, station, key, named)
             if self.engine.observers:
-                self.notify(StepStarted(self.id, site.key, leg.stream_id))
+                self.notify(StepStarted(self.id, station.site.key, stream_id))
             if isinstance(lane, PassingLane):
-                self._open_behind(lane, leg)
+                self._open_behind(lane, leg, named=named)
         elif leg.heading.attempt > 1 and isinstance(lane, PassingLane):
             lane.out.restart(leg.heading.attempt)
         return lane
 
-    def _open_behind(self, lane: Any, upstream: Leg) -> None:
+    def _open_behind(self, lane: PassingLane, upstream: Leg, *, named: bool) -> None:
         """Open the stream that a node gives which works chunk by chunk: it keeps the id."""
         station: Station = lane.station
         above = upstream.heading
         account = self.account() if station.emits else None
-        out = Leg(self, station.site, above, (), account, upstream.explicit)
+        out = Leg(self, self.engine.outlets[station.site.index], above, (), account, upstream.explicit)
         lane.out = out
         out.owners = (lane,)
         out.parents = upstream.parents
         if account is not None:
             out.ride_on(list(upstream.parents))
-        self._connect(out, station.site.outs, lane.key)
+        self._connect(out, lane.key, named=named)
         if out.stamps or account is not None:  # else nobody sees that its chunks bear the heading above
             out.heading = above.at(station.site.path, above.attempt)
-
-    def stream_edges(self, site: Site) -> int:
-        """Count the edges on which a stream can come to a node."""
-        return sum(1 for edge in site.ins if not edge.policy.feedback and not edge.policy.on_error)
 
     def close_explicit(self) -> bool:
         """End the streams named by hand that nothing in the run can write to any more (rule 1.3).
@@ -219,13 +214,19 @@ class RunCore(Traffic):
         for leg in over:
             leg.end("done")
         merges = [
-            lane for lane in self.lanes.values() if lane.explicit and not lane.writers and not lane.ended
+            lane for lane in self.lanes.values() if lane.explicit and not lane.writers and not lane.dead
         ]
-        left = [lane for lane in merges if not live & self.engine.before(lane.station.site)]
+        left = [lane for lane in merges if not live & self._may_still_write(lane)]
         for lane in left:
             lane.explicit = False
             lane.finish_if_over()
         return bool(over or left)
+
+    def _may_still_write(self, lane: Any) -> set[int]:
+        """Give the nodes from which the stream of a lane has not come, and those before them."""
+        known = {road.edge.index for road in lane.inboxes}
+        sites = [edge.source for edge in lane.station.stream_edges if edge.index not in known]
+        return {site.index for site in sites}.union(*map(self.engine.before, sites))
 
     def _live_sites(self) -> set[int]:
         """Give the nodes where something of the run waits, works, or may come from."""
@@ -367,23 +368,3 @@ class RunCore(Traffic):
             stream_id = item.stream_id if isinstance(item, Chunk) else None
             self.dropped(Drop(inbox.edge.name, stream_id, seq, "flush"))
         inbox.purge()
-
-
-STREAM_LANES: dict[Takes, Callable[..., Any]] = {Takes.STREAM: StreamLane, Takes.GATHERED: GatherLane}
-
-
-def lane_type(station: Station, edge: Edge) -> Callable[..., Any]:
-    """Say what kind of lane a stream has at a node."""
-    site = station.site
-    if site.join is not None:
-        if site.join.by_chunk:
-            return JoinLane
-        return StreamLane if edge.takes is Takes.STREAM else SlotLane
-    special = STREAM_LANES.get(station.signature.takes)
-    if special is not None:
-        return special
-    if station.is_inline:
-        return InlineLane
-    if not station.policy.ordered:
-        return ParallelLane
-    return WalkingLane if station.fast else SteppingLane

@@ -24,6 +24,7 @@ from .inbox import Meter, new_inbox
 from .invoke import build
 from .items import Headers
 from .observe import Observers
+from .outlet import Outlet
 from .parking import Parking, current_parking
 from .policy import payload_size_bytes
 from .pool import Pool
@@ -64,6 +65,7 @@ class Engine:
         "observe",
         "observers",
         "options",
+        "outlets",
         "parking",
         "plan",
         "pool",
@@ -94,6 +96,7 @@ class Engine:
         self.counts: dict[str, int] = dict.fromkeys(("started", "done", "failed", "cancelled", "expired"), 0)
         self.stations: list[Station] = []
         self.meters: list[Meter] = []
+        self.outlets: list[Outlet] = []
         self._given_pool = pool
         self._enders: list[Any] = []
         self._before: dict[int, frozenset[int]] = {}
@@ -116,6 +119,7 @@ class Engine:
         for station in self.stations:
             station.invoke = build(station)
         self.meters = [Meter(edge) for edge in self.plan.edges]
+        self.outlets = [Outlet(site, site.outs, self.stations) for site in self.plan.sites]
         for site in self.plan.sources:
             self._start_source(self.stations[site.index])
 

@@ -13,7 +13,7 @@ from .credit import Joint
 from .inbox import UNBOUNDED, Meter, Sender, settle
 from .items import Chunk, Item
 from .joining import Pairing, Verdict
-from .lane import Lane, PassingLane
+from .lane import Lane, LaneKey, PassingLane
 from .step import Step
 from .waiting import Restarted
 
@@ -134,8 +134,8 @@ class JoinLane(PassingLane):
 
     __slots__ = ("queue", "step")
 
-    def __init__(self, run: RunCore, station: Station, stream_id: str, explicit: bool) -> None:
-        super().__init__(run, station, stream_id, explicit)
+    def __init__(self, run: RunCore, station: Station, key: LaneKey, explicit: bool) -> None:
+        super().__init__(run, station, key, explicit)
         self.queue: deque[Pairing] = deque()
         self.step: Step | None = None
 
@@ -165,7 +165,7 @@ class JoinLane(PassingLane):
 
     def die(self, terminal: Any, error: BaseException | None = None) -> None:
         """End now, and let undecided pairings go."""
-        if not self.ended:
+        if not self.dead:
             queue, self.queue = self.queue, deque()
             super().die(terminal, error)
             for pairing in queue:
@@ -173,7 +173,7 @@ class JoinLane(PassingLane):
 
     def finish_if_over(self) -> None:
         """End when all pairings are over; an unhandled error does not wait for them."""
-        if self.failing is not None and not self.ended:
+        if self.failing is not None and not self.dead:
             self._forget_undecided()
         if self.failing is not None and not self.scheduled and not self.queue:
             self.die("error", self.error)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .inbox import Meter, Sender, settle
 from .items import Chunk
-from .lane import HOLE, PassingLane, let_go
+from .lane import HOLE, LaneKey, PassingLane, let_go
 
 if TYPE_CHECKING:
     from .completion import Tokens
@@ -40,7 +40,7 @@ class InlineRoad:
     @property
     def stuck(self) -> bool:
         """Whether something stands at a door behind the node."""
-        return self.lane.out.stuck
+        return self.lane.out.stuck > 0
 
     def room(self) -> int:
         """Say how much room there is behind the node."""
@@ -74,8 +74,8 @@ class InlineLane(PassingLane):
 
     __slots__ = ("watchers",)
 
-    def __init__(self, run: RunCore, station: Station, stream_id: str, explicit: bool) -> None:
-        super().__init__(run, station, stream_id, explicit)
+    def __init__(self, run: RunCore, station: Station, key: LaneKey, explicit: bool) -> None:
+        super().__init__(run, station, key, explicit)
         self.watchers: list[Sender] = []
 
     def road(self, edge: Edge, leg: Leg, tokens: Tokens) -> Any:

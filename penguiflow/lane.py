@@ -13,6 +13,7 @@ between two suspensions nobody else can look.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Coroutine
 from contextvars import Context as Variables
 from typing import TYPE_CHECKING, Any
 
@@ -25,9 +26,11 @@ if TYPE_CHECKING:
     from .core import RunCore
     from .graph import Edge
     from .leg import Leg
-    from .pool import Job, Worker
+    from .pool import Worker
     from .station import Station
     from .step import Step
+
+LaneKey = tuple[int, str] | tuple[int, str, int]
 
 HOLE = object()
 """The payload of an envelope whose chunk was filtered out of a batch."""
@@ -41,12 +44,12 @@ class Lane:
     Args:
         run: the run.
         station: the node at work.
-        stream_id: the stream.
+        key: the node by index, the stream's id and, in front of a join by item, the slot.
+        explicit: whether the stream may have writers yet unknown: it was named by hand.
     """
 
     __slots__ = (
         "dead",
-        "ended",
         "error",
         "explicit",
         "failing",
@@ -56,9 +59,7 @@ class Lane:
         "run",
         "scheduled",
         "seen",
-        "slot",
         "station",
-        "stream_id",
         "terminal",
         "tokens",
         "variables",
@@ -66,14 +67,13 @@ class Lane:
     )
 
     sees_numbers = False
+    begins = False
 
-    def __init__(self, run: RunCore, station: Station, stream_id: str, explicit: bool) -> None:
+    def __init__(self, run: RunCore, station: Station, key: LaneKey, explicit: bool) -> None:
         self.run: RunCore = run
         self.station: Station = station
-        self.stream_id: str = stream_id
+        self.key: LaneKey = key
         self.explicit: bool = explicit
-        self.key: Any = None
-        self.slot: int | None = None
         self.inboxes: tuple[Any, ...] = ()
         self.writers: int = 0
         self.seen: int = 0
@@ -81,16 +81,31 @@ class Lane:
         self.scheduled: bool = False
         self.has_place: bool = False
         self.dead: bool = False
-        self.ended: bool = False
         self.terminal: Terminal = "done"
         self.error: BaseException | None = None
         self.failing: Any = None
         self.variables: Variables | None = None
         run.open += 1
 
+    @property
+    def stream_id(self) -> str:
+        """The stream."""
+        return self.key[1]
+
+    @property
+    def slot(self) -> int | None:
+        """Which slot of a join by item the lane stands in front of."""
+        return self.key[2] if len(self.key) == 3 else None
+
     @abstractmethod
-    async def work(self, worker: Worker) -> Job | None:
+    def work(self, worker: Worker) -> Coroutine[Any, Any, None]:
         """Do what there is to do; each kind of lane says how. If cancelled, nothing taken is lost."""
+
+    def suspending(self) -> None:
+        """Make what is done known, because the worker is about to wait in the node's code."""
+
+    def put_back(self) -> None:
+        """Put back what was taken and is not begun."""
 
     # -- roads into the lane
 
@@ -112,7 +127,7 @@ class Lane:
         """Take note of the terminal of one of the streams that meet here."""
         road.close()
         self.writers -= 1
-        if self.ended:
+        if self.dead:
             return
         if SEVERITY[terminal] > SEVERITY[self.terminal]:
             self.terminal = terminal
@@ -126,12 +141,11 @@ class Lane:
         """Say whether something may still be written to the lane."""
         if self.writers:
             return True
-        edges = self.run.stream_edges(self.station.site) if self.slot is None else 1
-        return self.explicit and self.seen < edges
+        return self.explicit and self.seen < (len(self.station.stream_edges) if self.slot is None else 1)
 
     def finish_if_over(self) -> None:
         """End when everything that was written has been worked off."""
-        if self.ended or self.scheduled or not self.quiet():
+        if self.dead or self.scheduled or not self.quiet():
             return
         if self.failing is not None:
             if self.failing.empty:
@@ -145,9 +159,9 @@ class Lane:
 
     def die(self, terminal: Terminal, error: BaseException | None = None) -> None:
         """End now: what still waits is let go, what is written from now on is refused, writers are told."""
-        if self.ended:
+        if self.dead:
             return
-        self.ended = self.dead = True
+        self.dead = True
         self.run.lane_ended(self)
         self.end_output(terminal, error)  # first: an error must be known where silence would decide otherwise
         for inbox in self.inboxes:
@@ -255,8 +269,11 @@ class PassingLane(Lane):
 
     __slots__ = ("out",)
 
-    def __init__(self, run: RunCore, station: Station, stream_id: str, explicit: bool) -> None:
-        super().__init__(run, station, stream_id, explicit)
+    works_in_order = True
+    """Whether the place that the lane was given is that of its step, which may lend it."""
+
+    def __init__(self, run: RunCore, station: Station, key: LaneKey, explicit: bool) -> None:
+        super().__init__(run, station, key, explicit)
         self.out: Leg = None  # type: ignore[assignment]  # set as soon as the lane is known to its run
 
     @property
@@ -293,7 +310,7 @@ class PassingLane(Lane):
         try:
             await step.perform(worker)
         except BaseException as exc:
-            if not (self.run.stopped or self.ended or step.stale):
+            if not (self.run.stopped or self.dead or step.stale):
                 error = self.station.failed(self.run, exc, step.item, step.attempt)
                 step.give_away(error)
                 self.broken(error)

@@ -22,6 +22,7 @@ from .routing import choose, full, unaccepted, wanted
 if TYPE_CHECKING:
     from .core import RunCore
     from .graph import Site
+    from .outlet import Outlet
 
 new = object.__new__
 
@@ -81,36 +82,33 @@ class Leg:
 
     Args:
         run: the run.
-        site: the node that gives the stream.
+        outlet: the node that gives the stream, and the edges that it leaves by.
         heading: what its chunks have in common; names the stream and the attempt.
         tokens: places that the stream as a whole can feed; held for as long as it lives.
         account: its window, or ``None`` where its chunks ride on tickets drawn elsewhere.
     """
 
     __slots__ = (
-        "_stuck",
         "account",
         "allow",
-        "balances",
         "buffer",
-        "checks",
         "chunks",
         "dead",
         "direct",
         "explicit",
-        "failing_roads",
         "forks",
         "gaps",
         "heading",
         "live",
         "next_seq",
         "openers",
+        "outlet",
         "owners",
         "parents",
         "roads",
         "run",
-        "site",
         "stamps",
+        "stuck",
         "terminal",
         "tokens",
         "turned",
@@ -119,14 +117,14 @@ class Leg:
     def __init__(
         self,
         run: RunCore,
-        site: Site,
+        outlet: Outlet,
         heading: Heading,
         tokens: Tokens,
         account: Account | None,
         explicit: bool,
     ) -> None:
         self.run: RunCore = run
-        self.site: Site = site
+        self.outlet: Outlet = outlet
         self.heading: Heading = heading
         self.tokens: Tokens = tokens
         self.account: Account | None = account
@@ -147,15 +145,17 @@ class Leg:
         self.stamps: bool = False
         self.forks: bool = False
         self.direct: Inbox | None = None
-        self.balances: bool = False
-        self.checks: bool = False
-        self.failing_roads: tuple[Road, ...] = ()
-        self._stuck = 0
+        self.stuck: int = 0  # at so many doors something of the leg stands
 
     @property
     def stream_id(self) -> str:
         """The id of the stream."""
         return self.heading.stream_id
+
+    @property
+    def site(self) -> Site:
+        """The node that gives the stream."""
+        return self.outlet.site
 
     # -- roads
 
@@ -166,28 +166,20 @@ class Leg:
             for ticket in parents:
                 ticket.refs += 1
 
-    def connect(self, roads: list[Road], pairs_chunks: bool) -> None:
+    def connect(self, roads: list[Road]) -> None:
         """Set where the stream goes; called once, when it opens."""
+        outlet = self.outlet
         self.roads = roads
         self.live = len(roads)
-        edges = [road.edge for road in roads if road.edge is not None]
-        self.stamps = any(road.lane.sees_numbers for road in roads)
-        self.failing_roads = tuple(
-            road for road in roads if road.edge is not None and road.edge.policy.overflow == "fail"
-        )
-        self.checks = any(edge.accepts is not None for edge in edges)
-        checked = self.checks and self.account is not None
-        conditional = any(
-            (edge.accepts is not None and (checked or not edge.proven))
-            or edge.policy.when is not None
-            or edge.group is not None
-            for edge in edges
-        )
-        self.balances = any(edge.group is not None and edge.group.kind == "balance" for edge in edges)
-        self.forks = len(roads) != 1 or conditional or pairs_chunks
-        first: Any = None if self.forks else roads[0]
-        if type(first) is Inbox:
-            self.direct = first
+        if len(roads) == 1:
+            only: Any = roads[0]
+            self.stamps = only.lane.sees_numbers
+            self.forks = outlet.forks if self.account is None else outlet.forks_if_emitted
+            if not self.forks and type(only) is Inbox:
+                self.direct = only
+        else:
+            self.stamps = any(road.lane.sees_numbers for road in roads)
+            self.forks = True
 
     def room(self) -> int:
         """Say how many chunks can be pushed without standing at a door."""
@@ -195,29 +187,33 @@ class Leg:
             return self.roads[0].room()
         return room_of(self.roads)
 
-    @property
-    def stuck(self) -> bool:
-        """Whether a chunk stands at a door."""
-        return self._stuck > 0
-
     def entered(self) -> None:
         """Take note that one of the roads is not stuck any more."""
-        self._stuck -= 1
-        if self._stuck == 0:
+        self.stuck -= 1
+        if self.stuck == 0:
             for owner in self.owners:
                 owner.unstuck()
 
     def verify(self, payload: Any) -> None:
         """Raise ``TypeError`` where no successor accepts a payload, `CreditError` where it may not wait."""
-        for road in self.failing_roads:
-            self.flush()
-            if road.room() <= 0 and wanted(road.edge, payload):
-                raise full(road.edge, self.run.id)
-        if self.checks:
-            edges = [road.edge for road in self.roads if road.edge is not None]
-            text = unaccepted(edges, payload)
+        outlet = self.outlet
+        if outlet.accepts_surely(payload):
+            return
+        if outlet.fails:
+            self._verify_room(payload)
+        if outlet.checks:
+            text = unaccepted(outlet.edges, payload)
             if text is not None:
                 raise TypeError(text)
+
+    def _verify_room(self, payload: Any) -> None:
+        self.flush()
+        for road in self.roads:
+            edge = road.edge
+            if edge is None or edge.policy.overflow != "fail":
+                continue
+            if road.room() <= 0 and wanted(edge, payload):
+                raise full(edge, self.run.id)
 
     # -- chunks
 
@@ -226,8 +222,11 @@ class Leg:
         account = self.account
         if type(account) is not Account or account.waiters:
             return 0
-        self.allow = max(0, min(account.free, self.room()))
-        account.free -= self.allow
+        room = self.room()
+        allow = account.free if account.free < room else room
+        if allow > 0:
+            self.allow = allow
+            account.free -= allow
         return self.allow
 
     def flush(self) -> None:
@@ -245,23 +244,20 @@ class Leg:
             for chunk in batch:
                 settle(chunk)
             return
-        self.passed(batch)
+        self.chunks += len(batch)
+        if self.stamps:
+            self.stamp(batch)
         if self.forks:
             self._fork(batch)
         else:
             road = self.roads[0]
             road.receive(batch, self)
             if road.stuck:
-                self._stuck += 1
+                self.stuck += 1
                 road.watch(self)
 
-    def passed(self, batch: list[Chunk[Any]]) -> None:
-        """Count and number what leaves."""
-        self.chunks += len(batch)
-        if self.stamps:
-            self._stamp(batch)
-
-    def _stamp(self, batch: list[Chunk[Any]]) -> None:
+    def stamp(self, batch: list[Chunk[Any]]) -> None:
+        """Number what leaves, and let it name the node that gives it."""
         heading = self.heading
         seq = self.next_seq
         for chunk in batch:
@@ -281,7 +277,7 @@ class Leg:
         lots: list[list[Chunk[Any]]] = [[] for _ in self.roads]
         for chunk in batch:
             self._copy_out(chunk, lots)
-            if self.balances:
+            if self.outlet.balances:
                 self._send_lots(lots)  # the next one sees who is free then
                 lots = [[] for _ in self.roads]
         self._send_lots(lots)
@@ -291,7 +287,7 @@ class Leg:
             if lot:
                 road.receive(lot, self)
                 if road.stuck:
-                    self._stuck += 1
+                    self.stuck += 1
                     road.watch(self)
 
     def _copy_out(self, chunk: Chunk[Any], lots: list[list[Chunk[Any]]]) -> None:

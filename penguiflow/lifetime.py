@@ -73,7 +73,8 @@ class Lifetime(RunRecord):
         if self.stopped or self.paused or self.busy > 0 or self.status in FINAL:
             return
         if self.open == 0:
-            self.close_explicit()
+            if self.names_streams:
+                self.close_explicit()
             if self.open == 0 and self.busy == 0:
                 self.finish("done")
         elif self.close_explicit():
@@ -124,6 +125,7 @@ class Lifetime(RunRecord):
     def _stop(self) -> None:
         self.stopped = True
         self.paused = False
+        self.pool.engage_current(self)
         for engagement in list(self.engaged):
             engagement.interrupt(Stopped())  # first: whoever waits must not be woken by what is let go below
         self.purge()
@@ -240,6 +242,7 @@ class Lifetime(RunRecord):
             return
         self.status = "paused"
         self.paused = True
+        self.pool.engage_current(self)
         for engagement in list(self.engaged):
             engagement.pause()
 

@@ -7,6 +7,7 @@ runs which share a node take turns (rule 3.1).
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from contextvars import Context as Variables
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from .credit import FREE
 from .inbox import settle
 from .items import Message
 from .lane import Lane
-from .pool import Switch
+from .pool import switch
 from .signature import Takes
 from .step import Step
 from .waiting import absorb
@@ -36,8 +37,10 @@ class MailLane(Lane):
 
     __slots__ = ("active", "complete", "occupied")
 
+    begins = True
+
     def __init__(self, run: RunCore, station: Station) -> None:
-        super().__init__(run, station, "", explicit=False)
+        super().__init__(run, station, (station.site.index, ""), explicit=False)
         run.open -= 1  # it is open only while something is here
         self.complete: tuple[Step, ...] = ()
         self.active: int = 0
@@ -112,15 +115,16 @@ class MailLane(Lane):
         """Say how many messages wait or are at work here."""
         return self.active + len(self.complete) + sum(len(inbox.items) for inbox in self.inboxes)
 
-    async def work(self, worker: Worker) -> None:
+    def work(self, worker: Worker) -> Coroutine[Any, Any, None]:
         """Do one message's step; the next one may begin as soon as there is a place."""
-        if self.station.fast and not self.complete:
-            item = self._next()
-            if item is None:
-                self._nothing_to_do()
-            else:
-                await self._walk(worker, item)
-            return
+        if not self.station.fast or self.complete:
+            return self._serve(worker)
+        if self.run.pool.parking.by_level:
+            return self._walk_in_scope(worker)
+        return self._walk(worker)
+
+    async def _serve(self, worker: Worker) -> None:
+        """Do a step with a policy, a context, or several inputs."""
         step = self._next_step()
         if step is None:
             self._nothing_to_do()
@@ -156,56 +160,56 @@ class MailLane(Lane):
         self._come_again()
         self.rest()
 
-    async def _walk(self, worker: Worker, item: Message[Any]) -> None:
-        """Carry a message through nodes without policy or context, as long as the next one is free."""
-        run = self.run
-        parking = run.pool.parking
-        run.engaged.add(worker)
-        self._take_up()
-        try:
-            with parking.scope() as worker.scope:
-                await self._carry(worker, item)
-            if worker.interrupted:
-                await absorb(parking, worker.task)
-        finally:
-            run.engaged.discard(worker)
-            worker.interrupted = False
-            worker.scope = None
-            self._put_down()
+    async def _walk_in_scope(self, worker: Worker) -> None:
+        with self.run.pool.parking.scope() as worker.scope:
+            try:
+                await self._walk(worker)
+            finally:
+                worker.scope = None
 
-    async def _carry(self, worker: Worker, item: Message[Any]) -> None:
-        station = worker.at = self.station
+    async def _walk(self, worker: Worker) -> None:
+        """Carry a message through nodes without policy or context, as long as the next one is free."""
+        item = self._next()
+        if item is None:
+            self._nothing_to_do()
+            return
+        run = self.run
+        self._take_up()
         worker.has_place = True
         try:
-            last = await self._through(worker, station, item)
-            if last is not None:
-                self._address(last, item)
-        except BaseException as exc:
-            last = None
-            self._broke(worker, worker.at, item, exc)
-        try:
+            last = await self._through(worker, item)
             if last is not None:
                 await self._send(worker, last, item)
+            if worker.interrupted:
+                await absorb(run.pool.parking, worker.task)
         finally:
-            if worker.has_place:
+            if worker.has_place and worker.at is not None:
                 worker.has_place = False
                 worker.at.places.release()
+            worker.disengage(run)
+            self._put_down()
 
-    async def _through(self, worker: Worker, station: Station, item: Message[Any]) -> Station | None:
+    async def _through(self, worker: Worker, item: Message[Any]) -> Station | None:
         """Run node after node; gives the one whose result must be sent on, ``None`` where there is none."""
-        run = self.run
-        while True:
-            result = await station.function(item.payload)
-            if result is None or run.stopped:
-                settle(item)
-                return None
-            item.payload = result
-            following = self._free_to_go_on(station, item)
-            if following is None:
-                return station
-            station.places.release()
-            station = worker.at = following
-            await Switch(run.variables.copy())
+        run, station = self.run, self.station
+        worker.at = station
+        try:
+            while True:
+                result = await station.function(item.payload)
+                if result is None or run.stopped:
+                    settle(item)
+                    return None
+                item.payload = result
+                following = self._free_to_go_on(station, item)
+                if following is None:
+                    self._address(station, item)
+                    return station
+                station.places.release()
+                worker.at = station = following
+                await switch(run.variables.copy())
+        except BaseException as exc:
+            self._broke(worker, station, item, exc)
+            return None
 
     def _broke(self, worker: Worker, station: Station, item: Message[Any], exc: BaseException) -> None:
         run = self.run
@@ -235,7 +239,8 @@ class MailLane(Lane):
     def _address(self, station: Station, item: Message[Any]) -> None:
         """Make a message that has walked one of the node that it leaves."""
         run, site = self.run, station.site
-        run.check_accepted(site, item.payload, None)
+        if site.outs:
+            run.check_accepted(site, item.payload, None)
         item._heading = item._heading.at(site.path, 1)
         item._number = run.next_number()
 
@@ -258,10 +263,12 @@ class MailLane(Lane):
 
     def is_empty(self) -> bool:
         """Say whether nothing waits here."""
-        return not self.complete and all(inbox.empty for inbox in self.inboxes)
+        if self.complete:
+            return False
+        return not any(inbox.items or inbox.door for inbox in self.inboxes)
 
     def _come_again(self) -> None:
-        if not self.scheduled and self.runnable():
+        if not self.scheduled and not self.is_empty() and self.runnable():
             self.wake()
 
     def _next(self) -> Message[Any] | None:

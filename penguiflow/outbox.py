@@ -81,8 +81,11 @@ class Outbox:
         if self.items:
             self.items.extend(batch)
         else:
-            self.items = list(batch)
-        self.wake()
+            self.items = batch
+        waiter = self.waiter
+        if waiter is not None:
+            self.waiter = None
+            self.run.pool.parking.wake(waiter)
 
     def wake(self) -> None:
         """Wake the reader, if he waits."""
@@ -114,18 +117,14 @@ class Outbox:
                 settle(item)
         self.wake()
 
-    def next_nowait(self) -> Any:
-        """Take the next item or event; ``None`` where there is none."""
-        while True:
-            while self.taken:
-                item = self.taken.pop()
-                if self.take(item):
-                    return item
-            if not self.items:
-                self.taken = EMPTY
-                return None
-            self.taken = self.items[::-1]  # popped from its end: what was delivered is not held any longer
-            self.items = EMPTY
+    def turn_over(self) -> bool:
+        """Begin with what has come since; ``False`` where nothing has."""
+        if not self.items:
+            self.taken = EMPTY
+            return False
+        self.taken = self.items[::-1]  # popped from its end: what was delivered is not held any longer
+        self.items = EMPTY
+        return True
 
     def take(self, item: Any) -> bool:
         """Bring the credit of an item home; ``False`` for an event that the reader does not want."""
@@ -137,23 +136,15 @@ class Outbox:
         item._ticket.home()
         return True
 
-    async def next(self) -> Any:
-        """Take the next item or event; ``None`` behind the last.
-
-        If cancelled, nothing was taken.
-        """
-        while True:
-            item = self.next_nowait()
-            if item is not None:
-                return item
-            if self.run.read_out():
-                return None
-            if self.run.busy == 0:
-                self.run.at_rest()
-                if self.items or self.run.read_out():
-                    continue
-            self.waiter = self.run.pool.parking.waiter()
-            await self.waiter
+    def at_end(self) -> bool:
+        """Say whether the run is over, now that everything is taken; raises the error that it ended with."""
+        run = self.run
+        if run.read_out():
+            return True
+        if run.busy == 0:
+            run.at_rest()
+            return not self.items and run.read_out()
+        return False
 
 
 class Reading(AsyncIterator[Any]):
@@ -167,21 +158,25 @@ class Reading(AsyncIterator[Any]):
     async def __anext__(self) -> Any:
         """Take the next item. If cancelled, nothing was taken."""
         outbox = self._outbox
-        taken = outbox.taken
-        while taken:
-            item = taken.pop()
-            if type(item) is Chunk and not item._tokens:
-                ticket = item._ticket
-                if type(ticket) is not Account:
-                    ticket.home()
+        while True:
+            taken = outbox.taken
+            while taken:
+                item = taken.pop()
+                if type(item) is Chunk and not item._tokens:
+                    ticket = item._ticket
+                    if type(ticket) is not Account:
+                        ticket.home()
+                        return item
+                    ticket.back += 1  # `Account.home`, by hand: a call per chunk is 5 % of a chunk's way
+                    if ticket.back >= ticket.half:
+                        ticket.grant()
                     return item
-                ticket.back += 1  # `Account.home`, by hand: a call per chunk is 5 % of a chunk's way
-                if ticket.back >= ticket.half:
-                    ticket.grant()
-                return item
-            if outbox.take(item):
-                return item
-        item = await outbox.next()
-        if item is None:
-            raise StopAsyncIteration
-        return item
+                if outbox.take(item):
+                    return item
+            if outbox.turn_over():
+                continue
+            if outbox.at_end():
+                raise StopAsyncIteration
+            if not outbox.items:
+                outbox.waiter = outbox.run.pool.parking.waiter()
+                await outbox.waiter

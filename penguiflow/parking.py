@@ -35,6 +35,8 @@ class Parking(Protocol):
     """What the runtime needs of an event loop."""
 
     cancelled: type[BaseException]
+    by_level: bool
+    """Whether a cancellation is told at every wait inside a scope, not once to a task."""
 
     def waiter(self) -> Any:
         """Make something to await, once, until it is woken."""
@@ -64,7 +66,7 @@ class Parking(Protocol):
         """Open what can be interrupted."""
 
     def resuming(self, value: Any, scopes: tuple[Any, ...]) -> None:
-        """Look at what a task is resumed with, before it is."""
+        """Look at what a task is resumed with, before it is; called where cancellation is by level."""
 
     def turn(self) -> Awaitable[None]:
         """Let everybody else run once."""
@@ -77,6 +79,7 @@ class AsyncioParking:
     """asyncio, also on uvloop."""
 
     cancelled: type[BaseException] = asyncio.CancelledError
+    by_level = False
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -148,6 +151,14 @@ class TrioWaiter:
     def wake(self) -> None:
         """Wake the task, or let its wait fall through."""
         self._woken = True
+        lowlevel = _trio().lowlevel
+        if self._task is not None and lowlevel.in_trio_task() and self._task is lowlevel.current_task():
+            # it is on its way to sleep, and hands on what it has done: it can't be woken before it sleeps
+            lowlevel.current_trio_token().run_sync_soon(self._reschedule)
+        else:
+            self._reschedule()
+
+    def _reschedule(self) -> None:
         task, self._task = self._task, None
         if task is not None:
             _trio().lowlevel.reschedule(task)
@@ -191,6 +202,8 @@ class _TrioTimer:
 
 class TrioParking:
     """trio, also under its virtual clock."""
+
+    by_level = True
 
     def __init__(self, cleanup_timeout: float) -> None:
         trio = _trio()

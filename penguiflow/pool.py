@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 import types
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Coroutine, Generator
 from contextvars import Context as Variables
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -23,13 +23,17 @@ from .dispatch import Places
 from .parking import Parking
 
 if TYPE_CHECKING:
-    from .chunks import SteppingLane, WalkingLane
+    from .lane import Lane
+    from .station import Station
     from .step import Step
 
 log = logging.getLogger("penguiflow")
 
 ITEMS_PER_TURN = 512
 """After so many items without a wait a worker lets everybody else run once (rule 2.8)."""
+
+TURNS_IN_A_ROW = 16
+"""So many turns of streams that go on come before the turn of something that begins."""
 
 IDLE_WORKERS = 64
 """So many workers are kept for later; a burst's others end."""
@@ -47,6 +51,7 @@ class JobRun(Protocol):
     stopped: bool
     paused: bool
     busy: int
+    engaged: set[Any]
     names_streams: bool
 
     def hold_back(self, job: Job) -> None:
@@ -69,6 +74,8 @@ class Job(Protocol):
     """Something to do at a node, for a run."""
 
     has_place: bool
+    begins: bool
+    """Whether the job begins something, instead of going on with it."""
 
     @property
     def run(self) -> JobRun:
@@ -81,8 +88,8 @@ class Job(Protocol):
     def context(self) -> Variables:
         """The context variables to work under."""
 
-    async def work(self, worker: Worker) -> Job | None:
-        """Do it; the place is given back inside. Gives a job to do next in the same hands, with its place."""
+    def work(self, worker: Worker) -> Coroutine[Any, Any, None]:
+        """Do it; the place is given back inside."""
 
     def placed(self) -> None:
         """Take over a place, and be pushed again."""
@@ -91,16 +98,10 @@ class Job(Protocol):
         """Be taken off the schedule."""
 
 
-class Switch:
-    """Awaited by a job that goes on under other context variables; only the driver sees it."""
-
-    __slots__ = ("variables",)
-
-    def __init__(self, variables: Variables) -> None:
-        self.variables = variables
-
-    def __await__(self) -> Generator[Switch, None, None]:
-        yield self
+@types.coroutine
+def switch(variables: Variables) -> Generator[Variables, None, None]:
+    """Go on under other context variables, within a job; only the driver sees it."""
+    yield variables
 
 
 class Worker:
@@ -108,11 +109,13 @@ class Worker:
 
     __slots__ = (
         "at",
+        "engaged",
         "has_place",
         "interrupted",
         "lane",
         "leaving",
         "pool",
+        "run",
         "scope",
         "step",
         "task",
@@ -121,13 +124,15 @@ class Worker:
 
     def __init__(self, pool: Pool) -> None:
         self.pool: Pool = pool
-        self.at: Any = None
+        self.run: JobRun | None = None
+        self.at: Station | None = None
+        self.engaged: bool = False
         self.has_place: bool = False
         self.leaving: bool = False
         self.task: Any = None
         self.scope: Any = None
         self.interrupted: bool = False
-        self.lane: WalkingLane | SteppingLane | None = None
+        self.lane: Lane | None = None
         self.step: Step | None = None
         self.waiter: Any = None
 
@@ -139,43 +144,23 @@ class Worker:
             while not pool.closed and not self.leaving:
                 job = pool.next()
                 if job is None:
-                    if not await self._rest():
+                    if len(pool.idle) >= IDLE_WORKERS:
                         return
+                    await pool.rest(self)
                     continue
-                run = job.run
+                run = self.run = job.run
                 try:
                     await self._drive(job)
                     self._done(run)
                 except Exception as exc:
                     run.crashed(exc)
-                self.lane = self.step = None
+                self.lane = self.step = self.run = None
                 pool.worked += 1
                 if pool.worked >= ITEMS_PER_TURN:
                     pool.worked = 0
                     await pool.parking.turn()
         finally:
             pool.gone(self)
-
-    async def _rest(self) -> bool:
-        """Wait for something to do; ``False`` where the pool has workers enough.
-
-        If cancelled, the worker ends; the next push starts another one.
-        """
-        pool = self.pool
-        pool.awake -= 1
-        if len(pool.idle) >= IDLE_WORKERS:
-            pool.awake += 1
-            return False
-        self.waiter = pool.parking.waiter()
-        pool.idle.append(self)
-        try:
-            await self.waiter
-        except BaseException:
-            if self in pool.idle:
-                pool.idle.remove(self)
-                pool.awake += 1
-            raise
-        return True
 
     def _done(self, run: JobRun) -> None:
         """See what the end of a job means for its run."""
@@ -189,30 +174,26 @@ class Worker:
     @types.coroutine
     def _drive(self, job: Job) -> Generator[Any, Any, None]:
         pool = self.pool
-        enter = job.context().run
+        by_level = pool.parking.by_level
         coroutine = job.work(self)
-        resume, value = coroutine.send, None
+        send = coroutine.send
+        enter, resume, value = job.context().run, send, None
         while True:
             pool.current = self
             try:
                 trap = enter(resume, value)
-            except StopIteration as end:
-                if end.value is None:
-                    return
-                enter = end.value.context().run  # the next job, in the same hands, under its own variables
-                coroutine = end.value.work(self)
-                resume, value = coroutine.send, None
-                continue
+            except StopIteration:
+                return
             finally:
                 pool.current = None
-            if type(trap) is Switch:
-                enter, resume, value = trap.variables.run, coroutine.send, None
+            if type(trap) is Variables:
+                enter, resume, value = trap.run, send, None
                 continue
-            self._suspending(job.run)
+            self._suspending()
             try:
                 value = yield trap
-                resume = coroutine.send
-                if self.step is not None or self.scope is not None:
+                resume = send
+                if by_level:
                     pool.parking.resuming(value, self._scopes())
             except BaseException as exc:
                 value = exc
@@ -228,9 +209,25 @@ class Worker:
     # -- as what walks through lanes
 
     @property
-    def station(self) -> Any:
+    def station(self) -> Station | None:
         """The node that the worker is at."""
         return self.at
+
+    def engage(self, run: JobRun) -> None:
+        """Be known to a run as in a walk for it, from the first time that a node's code waits.
+
+        Before that, nobody can look but the code that runs now; see `Pool.engage_current`.
+        """
+        if not self.engaged:
+            self.engaged = True
+            run.engaged.add(self)
+
+    def disengage(self, run: JobRun) -> None:
+        """End a walk."""
+        self.at = None
+        if self.engaged:
+            self.engaged = self.interrupted = False
+            run.engaged.discard(self)
 
     def interrupt(self, reason: object) -> None:
         """Cancel what the node does."""
@@ -250,23 +247,26 @@ class Worker:
 
     def abandon_place(self) -> None:
         """Give the place back although the node's code has not ended."""
-        if self.lane is not None:
-            self.lane.leave_place()
-        elif self.has_place:
+        if self.has_place and self.at is not None:
             self.has_place = False
             self.at.places.release()
+        elif self.lane is not None:
+            self.lane.leave_place()
 
-    def _suspending(self, run: JobRun) -> None:
+    def _suspending(self) -> None:
         """Hand on what is done, and see that others go on."""
+        pool, run = self.pool, self.run
+        assert run is not None
+        if self.at is not None:
+            self.engage(run)
         if self.lane is not None:
             self.lane.suspending()
         if self.step is not None:
             self.step.flush()
-        pool = self.pool
         if run.busy == 0:
             run.at_rest()
         pool.awake -= 1
-        if pool.ready and pool.awake == 0:
+        if pool.awake == 0 and (pool.ready or pool.fresh):
             pool.wake_one()
 
 
@@ -280,6 +280,8 @@ class Pool:
     def __init__(self, parking: Parking) -> None:
         self.parking = parking
         self.ready: deque[Job] = deque()
+        self.fresh: deque[Job] = deque()
+        self._in_a_row = 0
         self.idle: list[Worker] = []
         self.workers: set[Worker] = set()
         self.awake: int = 0
@@ -290,9 +292,22 @@ class Pool:
 
     def push(self, job: Job) -> None:
         """Make a job ready, and see that somebody is awake."""
-        self.ready.append(job)
+        (self.fresh if job.begins else self.ready).append(job)
         if self.awake == 0:
             self.wake_one()
+
+    def engage_current(self, run: JobRun) -> None:
+        """Engage the worker whose code runs now, if it is in a walk of a run: it has not waited yet."""
+        worker = self.current
+        if worker is not None and worker.at is not None and worker.run is run:
+            worker.engage(run)
+
+    def rest(self, worker: Worker) -> Any:
+        """Give an idle worker what to wait for until there is something to do."""
+        self.awake -= 1
+        worker.waiter = self.parking.waiter()
+        self.idle.append(worker)
+        return worker.waiter
 
     def wake_one(self) -> None:
         """Wake an idle worker, or start one."""
@@ -306,9 +321,10 @@ class Pool:
 
     def next(self) -> Job | None:
         """Give the next job that has a place at its node; others queue for one there."""
-        ready = self.ready
-        while ready:
-            job = ready.popleft()
+        while True:
+            job = self._first()
+            if job is None:
+                return None
             run = job.run
             if run.stopped:
                 job.abandon()
@@ -321,7 +337,18 @@ class Pool:
                 return job
             else:
                 job.station.places.wait(job)
-        return None
+
+    def _first(self) -> Job | None:
+        """Give what has been ready longest: what goes on before what begins, but not for ever.
+
+        So what is under way is out, and its credit home, before more comes in: a thousand streams that begin
+        at the same time are a few at a time in memory.
+        """
+        if self.ready and (not self.fresh or self._in_a_row < TURNS_IN_A_ROW):
+            self._in_a_row += 1
+            return self.ready.popleft()
+        self._in_a_row = 0
+        return self.fresh.popleft() if self.fresh else None
 
     def forgive(self, task: Any) -> None:
         """Let a cancellation that is not ours be the node's error (rule 3.6).
@@ -335,10 +362,13 @@ class Pool:
     def gone(self, worker: Worker) -> None:
         """Take note that a worker has ended."""
         self.workers.discard(worker)
-        self.awake = max(0, self.awake - 1)
+        if worker in self.idle:
+            self.idle.remove(worker)  # cancelled while it rested
+        else:
+            self.awake = max(0, self.awake - 1)
         if self.closed and not self.workers and self._all_gone is not None:
             self.parking.wake(self._all_gone)
-        elif self.ready and self.awake == 0 and not self.closed:
+        elif (self.ready or self.fresh) and self.awake == 0 and not self.closed:
             self.wake_one()
 
     async def close(self) -> None:

@@ -83,6 +83,7 @@ class Station:
         "site",
         "skipped",
         "steps",
+        "stream_edges",
     )
 
     failures: int
@@ -107,6 +108,9 @@ class Station:
         self.sees_chunks: bool = signature.takes is Takes.CHUNK or signature.context is not None
         self.fast: bool = self._is_fast()
         self.batch = 1 if self.fast else STEPS
+        self.stream_edges: tuple[Edge, ...] = tuple(
+            edge for edge in site.ins if not edge.policy.feedback and not edge.policy.on_error
+        )
         self.only_way: Edge | None = only_way(site)
         self.inline: Callable[[Any], Any] = self._inline_function()
         self.invoke: Invoke = None  # type: ignore[assignment]

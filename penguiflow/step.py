@@ -53,6 +53,8 @@ class Step(Letters):
         "value",
     )
 
+    begins = False
+
     def __init__(
         self,
         run: RunCore,

@@ -16,7 +16,7 @@ from .completion import Tokens, release
 from .credit import Copies, Joint
 from .errors import RunCancelled
 from .items import Chunk, Headers, Message, StreamMarker
-from .lane import Lane
+from .lane import Lane, LaneKey
 from .step import Step
 from .waiting import Restarted
 from .waits import Wait
@@ -38,8 +38,8 @@ class StreamLane(Lane):
     tokens: Tokens
     sees_numbers = True
 
-    def __init__(self, run: RunCore, station: Station, stream_id: str, explicit: bool) -> None:
-        super().__init__(run, station, stream_id, explicit)
+    def __init__(self, run: RunCore, station: Station, key: LaneKey, explicit: bool) -> None:
+        super().__init__(run, station, key, explicit)
         self.filled: bool = False
         self.parents: list[Copies] = []
         self.head: Any = None
@@ -93,12 +93,12 @@ class StreamLane(Lane):
 
     def finish_if_over(self) -> None:
         """End when nothing more will come; the step finds out by reading."""
-        if (not self.ended and not self.expects_writers()) or self.failing is not None:
+        if (not self.dead and not self.expects_writers()) or self.failing is not None:
             self.wake()
 
     def over(self) -> bool:
         """Say whether nothing more will come."""
-        return self.ended or self.failing is not None or not self.expects_writers()
+        return self.dead or self.failing is not None or not self.expects_writers()
 
     def abandon(self) -> None:
         """Do nothing: the lane is never on the schedule."""
@@ -117,7 +117,7 @@ class StreamLane(Lane):
 
     def leave(self) -> None:
         """End: the step reads no more."""
-        if not self.ended:
+        if not self.dead:
             parents, self.parents = self.parents, []
             self.die("cancelled")
             for ticket in parents:
@@ -129,7 +129,7 @@ class StreamLane(Lane):
         self.head = road.writer.heading
         if self.step is not None and self.stream.begun:
             self.stream.stale = True
-            self.step.interrupt(Restarted())
+            self.step.input_restarted()
         self.wake()
 
 

@@ -96,6 +96,11 @@ class Waiting:
         scope = self.scope if self.inner is None or isinstance(reason, Stopped) else self.inner
         self.run.pool.parking.interrupt(self.task, scope)
 
+    def input_restarted(self) -> None:
+        """Give up the attempt at a stream that begins again; between two attempts there is none."""
+        if self.inner is not None:
+            self.interrupt(Restarted())
+
     def timed_out(self, *, idle: bool) -> None:
         """Interrupt the attempt because it takes too long."""
         policy = self.station.policy
@@ -190,7 +195,7 @@ class Waiting:
 
     def _holder(self) -> Any:
         """Give who holds the step's place: its lane, for steps on chunks in order."""
-        return self.lane if self.lane is not None and self.lane.has_place else self
+        return self.lane if self.lane is not None and self.lane.works_in_order else self
 
     # -- waits
 
@@ -337,7 +342,7 @@ class Waiting:
         If cancelled, the ticket goes home.
         """
         groups = {id(road.edge.group) if road.edge is not None else 0 for road in leg.roads}
-        while len(groups) == 1 and (len(leg.roads) == 1 or leg.balances):
+        while len(groups) == 1 and (len(leg.roads) == 1 or leg.outlet.balances):
             if leg.room() > 0 or leg.dead or self.run.stopped:
                 return
             wait = Wait(self.run, f"{self.station.site.key} waits for room behind it", leg)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import types
 from collections.abc import Coroutine, Generator
 from contextvars import ContextVar
@@ -342,3 +343,38 @@ async def test_a_cleanup_has_its_time(parking: Any) -> None:
     await worker.over.wait()
     assert worker.log == ["told", "cut off", "over"]
     assert worker.parking.now() - began == pytest.approx(2.0)
+
+
+@types.coroutine
+def driven(coroutine: Coroutine[Any, Any, None], before_sleep: Any) -> Generator[Any, Any, None]:
+    """Drive a coroutine as the pool does: something happens between its trap and its sleep."""
+    trap = coroutine.send(None)
+    before_sleep()
+    try:
+        value = yield trap
+    except BaseException as exc:
+        coroutine.throw(exc)
+    else:
+        with contextlib.suppress(StopIteration):
+            coroutine.send(value)
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_a_wake_on_the_way_to_sleep_is_not_lost(parking: Any, cancelled: bool) -> None:
+    """Who is woken between his trap and his sleep, cancelled or not, goes on."""
+    here = parking()
+    waiter = here.waiter()
+
+    async def waits() -> None:
+        await waiter
+
+    with anyio.CancelScope() as scope:
+
+        def before_sleep() -> None:
+            here.wake(waiter)
+            if cancelled:
+                scope.cancel()
+
+        with anyio.fail_after(5):
+            await driven(waits(), before_sleep)
+    assert scope.cancelled_caught in (cancelled, False)

@@ -25,7 +25,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ),
     tuple(
         "admission_queue chunks context control core emission engine fanin flow inbox inline invoke lane leg "
-        "letters lifetime mail meeting observe options outbox parking pool record routing run runtime "
+        "letters lifetime mail meeting observe options outbox outlet parking pool record routing run runtime "
         "statistics station step stream traffic waiting waits".split()
     ),
 )

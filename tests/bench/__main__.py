@@ -1,28 +1,20 @@
-"""``python -m tests.bench``: measure the rows, print the table, write the JSON, fail on a missed floor."""
+"""``python -m tests.bench``: measure the rows, print the table, write the JSON, fail on a missed floor.
+
+Each row has a process of its own: what one row's peers bring into memory is not the next one's burden.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from .measure import FULL, QUICK, PeerMissing, Scale
-from .report import Outcome, as_json, machine, status, table
-from .table import ROWS, Row
-
-
-def outcome_of(row: Row, scale: Scale) -> Outcome:
-    """Measure one row. A row that breaks is reported and does not take the others with it."""
-    try:
-        return Outcome(row, row.measure(scale))
-    except PeerMissing as missing:
-        return Outcome(row, None, str(missing))
-    except Exception as error:
-        traceback.print_exc()
-        return Outcome(row, None, f"{type(error).__name__}: {error}", broken=True)
+from .measure import FULL, QUICK
+from .processes import apart
+from .report import as_json, machine, outcome_of, status, table
+from .table import ROWS
 
 
 def parser() -> argparse.ArgumentParser:
@@ -59,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.only and row.name not in options.only:
             continue
         show_progress(f"… {row.name}")
-        outcomes.append(outcome_of(row, scale))
+        outcomes.append(apart(outcome_of, row, scale))
     show_progress("")
     place = machine()
     print(table(outcomes))

@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import platform
 import sys
+import traceback
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
-from .measure import Measured, Scale
+from .measure import Measured, PeerMissing, Scale
 from .table import Row
 
 Verdict = Literal["aim", "pass", "MISS", "info", "skipped", "ERROR"]
@@ -57,6 +58,17 @@ class Outcome:
             return False
         ratio = self.measured.ratio
         return ratio >= bound if self.row.better == "higher" else ratio <= bound
+
+
+def outcome_of(row: Row, scale: Scale) -> Outcome:
+    """Measure one row. A row that breaks is reported and does not take the others with it."""
+    try:
+        return Outcome(row, row.measure(scale))
+    except PeerMissing as missing:
+        return Outcome(row, None, str(missing))
+    except Exception as error:
+        traceback.print_exc()
+        return Outcome(row, None, f"{type(error).__name__}: {error}", broken=True)
 
 
 def status(outcomes: list[Outcome]) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import calls, cancel, chains, imports, latency, memory, streams
+from . import calls, cancel, chains, control, imports, latency, memory, streams
 from .measure import Better, Measured, Scale
 
 
@@ -77,6 +77,9 @@ ROWS: tuple[Row, ...] = (
         12.0,
         4.0,
     ),
+    Row("control-busy", "P95 of a command to a busy node", "", control.busy, "lower", 10.0, 1.0, "ms"),
+    Row("control-parked", "the same, it waits for credit", "", control.parked, "lower", 10.0, 1.0, "ms"),
+    Row("control-idle", "the same, it waits outside", "", control.idle, "lower", 10.0, 1.0, "ms"),
     Row("import", "import penguiflow", "its foundations", imports.against_foundation, "lower", 1.5, 1.2),
     Row("emitted-hops", "4 async nodes, ctx.emit_chunk", QUEUES, chains.async_hops_emitted, "higher"),
     Row("message-hops", "4 async nodes, messages", QUEUES, chains.message_hops, "higher"),

@@ -7,9 +7,8 @@ import math
 
 import pytest
 
-from .__main__ import outcome_of
 from .measure import TINY, Measured, Scale, compare
-from .report import Outcome, as_json, status, table
+from .report import Outcome, as_json, outcome_of, status, table
 from .table import ROWS, Row
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import time
 
@@ -20,12 +21,18 @@ def main() -> int:
     parser.add_argument("--shrink", action="store_true", help="make the flow of the first failure smaller")
     parser.add_argument("--most", type=int, default=5, help="stop a kind after so many failures are shown")
     given = parser.parse_args()
+    logging.getLogger("penguiflow").addFilter(is_news)
     if given.shrink:
         return shrink_first(given.kind or "values", given.first, given.seeds)
     failed = 0
     for kind in [given.kind] if given.kind else TRIALS:
         failed += run_kind(kind, given.first, given.seeds, given.most)
     return 1 if failed else 0
+
+
+def is_news(record: logging.LogRecord) -> bool:
+    """Say whether a record tells anything new: that observers fail is a part of the trials."""
+    return not str(record.msg).startswith("observer ")
 
 
 def run_kind(kind: Kind, first: int, count: int, most: int) -> int:
@@ -47,7 +54,8 @@ def run_kind(kind: Kind, first: int, count: int, most: int) -> int:
                 progress(done, count, failed)
 
         batch(kind, backend, seeds, told)
-    sys.stderr.write(f"\r{kind}: {done} seeds, {failed} failed, {time.perf_counter() - began:.1f} s\n")
+    progress(done, count, failed, end="\r")
+    print(f"{kind}: {done} seeds, {failed} failed, {time.perf_counter() - began:.1f} s", file=sys.stderr)
     return failed
 
 

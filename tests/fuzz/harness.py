@@ -133,7 +133,7 @@ def fuzz(kind: Kind, backend: str, first: int = 0, count: int | None = None) -> 
         raise AssertionError(f"{len(failures)} of {len(seeds)} seeds fail\n" + "\n".join(failures[:3]))
 
 
-def progress(done: int, all_: int, failed: int) -> None:
-    """Show how far it is."""
-    sys.stderr.write(f"\r{done}/{all_} seeds, {failed} failed ")
-    sys.stderr.flush()
+def progress(done: int, all_: int, failed: int, end: str = "") -> None:
+    """Show how far it is, where somebody looks."""
+    if sys.stderr.isatty():
+        print(f"\r{done}/{all_} seeds, {failed} failed ", end=end, file=sys.stderr, flush=True)

@@ -1,6 +1,7 @@
 """Part 1 of the rules: items and streams."""
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import anyio
 import pytest
@@ -775,6 +776,33 @@ async def test_rule_1_5_a_stream_step_is_restarted_with_its_input() -> None:
 
     assert await Flow("f", failing_once(2, begun) >> whole).call(3) == "2.02.12.2"
     assert attempts == [1, 2]
+
+
+async def test_rule_1_5_an_input_that_begins_again_while_its_reader_pauses() -> None:
+    """A step between two attempts of its own reads the new attempt of its input with the next one."""
+    calls: list[str] = []
+    failed = anyio.Event()
+
+    @node(retry=Retry(attempts=2, backoff=0, jitter=0))
+    async def source(n: int) -> AsyncIterator[int]:
+        calls.append("source")
+        if "whole" not in calls:
+            await failed.wait()
+            raise LookupError(n)
+        for i in range(n):
+            yield i
+
+    @node(retry=Retry(attempts=2, backoff=0.05, jitter=0))
+    async def whole(stream: Stream[int]) -> list[int]:
+        calls.append("whole")
+        if calls.count("whole") == 1:
+            with suppress(anyio.WouldBlock):
+                stream.next_nowait()
+            failed.set()
+            raise LookupError("before anything was taken")
+        return [i async for i in stream]
+
+    assert await Flow("f", source >> whole).call(3) == [0, 1, 2]
 
 
 async def test_rule_1_5_a_restarted_stream_step_restarts_its_own_stream() -> None:

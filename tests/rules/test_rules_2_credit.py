@@ -354,6 +354,26 @@ async def test_rule_2_3_cancel_returns_when_all_is_home(turns: int, in_flight, a
         assert in_flight(runtime) == at_rest
 
 
+async def test_rule_2_3_steps_side_by_side_lend_their_own_places(quiet, in_flight, at_rest) -> None:
+    """Steps of one stream that fail together lend a place each, not the one that the next chunk was given."""
+    tried: set[int] = set()
+    together = anyio.Event()
+
+    @node(ordered=False, concurrency=2, retry=Retry(attempts=2, backoff=0.01, jitter=0))
+    async def flaky(i: int) -> int:
+        if i in tried or i == 2:
+            return i
+        tried.add(i)
+        await together.wait()
+        raise LookupError(i)
+
+    async with Flow("f", count >> flaky).open() as runtime, runtime.run(3) as run:
+        await quiet()
+        together.set()
+        assert sorted([item.payload async for item in run]) == [0, 1, 2]
+        assert in_flight(runtime) == at_rest
+
+
 async def test_rule_2_3_credit_is_home_while_the_run_goes_on(quiet) -> None:
     """A quiet run that was read holds no credit, though it is not over."""
     async with Flow("f", count).open(window=4) as runtime, runtime.session() as session:
@@ -566,7 +586,29 @@ async def test_rule_2_5_a_place_held_by_a_sender_lets_its_own_node_work() -> Non
         assert sum(await runtime.call(5)) == sum(range(50))
 
 
-def stuck_flow() -> Flow:
+@pytest.mark.parametrize("named", [False, True])
+async def test_rule_2_5_an_ended_stream_waits_for_no_writer_that_cannot_come(named: bool) -> None:
+    """A stream where others could meet it holds its message's credit until it ends, no longer."""
+
+    @node
+    async def opens(i: int, ctx: Context) -> None:
+        async with ctx.open_stream(f"s{i}" if named else None) as stream:
+            await stream.send(i)
+
+    @node
+    async def other(n: int, ctx: Context) -> None:
+        return None
+
+    @node
+    async def total(stream: Stream[int]) -> int:
+        return sum([i async for i in stream])
+
+    ways = [parts >> opens, other] if named else parts >> [opens, other]
+    async with Flow("f", ways >> total).open(window=1) as runtime, runtime.run(4) as run:
+        assert sorted([item.payload async for item in run]) == [0, 1, 2, 3]
+
+
+def stuck_flow(source=count) -> Flow:
     """Make a flow whose last step reads two streams of one origin one after the other."""
 
     @node
@@ -581,7 +623,7 @@ def stuck_flow() -> Flow:
     async def both(left: Stream[int], right: Stream[int]) -> tuple[int, int]:
         return sum([i async for i in left]), sum([i async for i in right])
 
-    return Flow("f", count >> [left, right] >> both)
+    return Flow("f", source >> [left, right] >> both)
 
 
 async def test_rule_2_5_a_run_that_is_stuck_fails_and_says_why(in_flight, at_rest) -> None:
@@ -592,6 +634,21 @@ async def test_rule_2_5_a_run_that_is_stuck_fails_and_says_why(in_flight, at_res
         assert [name in str(caught.value) for name in ("count", "both")] == [True, True]
         assert in_flight(runtime) == at_rest
         assert await runtime.call(2) == (1, 1)  # fits into the window, and the runtime lives
+
+
+async def test_rule_2_5_a_run_that_gets_stuck_with_its_last_wait_fails(in_flight, at_rest) -> None:
+    """So does one whose last step notices it on its way into a wait, which the failure brings to an end."""
+
+    @node
+    async def slow(n: int) -> AsyncIterator[int]:
+        for i in range(n):
+            await anyio.sleep(0.001)  # the reader of both waits before this one does
+            yield i
+
+    async with stuck_flow(slow).open(window=2) as runtime:
+        with pytest.raises(CreditError):
+            await runtime.call(10)
+        assert in_flight(runtime) == at_rest
 
 
 async def test_rule_2_5_waiting_for_the_world_is_not_being_stuck(quiet) -> None:
