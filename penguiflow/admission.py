@@ -41,6 +41,16 @@ def check_payload(plan: Plan, payload: Any, to: str | None, *, is_stream: bool) 
         raise error
 
 
+def plain_inputs(plan: Plan) -> frozenset[type]:
+    """Give the types whose every value all entries take: nothing of such a payload has to be looked at."""
+    edges = plan.root.outs
+    return frozenset(
+        kind
+        for kind in PLAIN
+        if edges and all(edge.takes is Takes.ITEM and edge.type is kind for edge in edges)
+    )
+
+
 def _problem(edge: Edge, payload: Any) -> str | None:
     """Say what is wrong with a payload for one entry."""
     node = edge.target.key

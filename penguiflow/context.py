@@ -147,6 +147,11 @@ class Context(ContextMarker):
         If cancelled while it waits for credit, nothing was emitted.
         """
         step = self._step
+        plain = parent is None and stream_id is None and seq is None and meta is None and to is None
+        if plain and not done and timeout is None:
+            chunk = step.emit_at_once(payload)
+            if chunk is not None:
+                return chunk
         leg = step.leg_for(stream_id, to)
         if timeout is None:
             return await step.emit_chunk(leg, payload, parent=parent, seq=seq, done=done, meta=meta)

@@ -137,7 +137,7 @@ class RunCore(Traffic):
         site = outlet.site
         if leg.explicit:
             self.names_streams = True
-        if self.engine.observers:
+        if self.engine.observed:
             self.notify(leg.opened())
         pairings = self.pair_stream(site, leg.tokens) if site.joins else ()
         tokens = leg.tokens + pairings
@@ -177,7 +177,7 @@ class RunCore(Traffic):
         lane = self.lanes.get(key)
         if lane is None:
             lane = self.lanes[key] = way.lane_type(self, station, key, named)
-            if self.engine.observers:
+            if self.engine.observed:
                 self.notify(StepStarted(self.id, station.site.key, stream_id))
             if isinstance(lane, PassingLane):
                 self._open_behind(lane, leg, named=named)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from .admission import check_payload
+from .admission import check_payload, plain_inputs
 from .admission_queue import AdmissionQueue
 from .core import RunCore
 from .credit import FREE, Account, SizedAccount
@@ -57,12 +57,14 @@ class Engine:
         "_enders",
         "_given_pool",
         "_ids",
+        "_plain_inputs",
         "cleanup_timeout",
         "counts",
         "flow",
         "hop_limit",
         "meters",
         "observe",
+        "observed",
         "observers",
         "options",
         "outlets",
@@ -89,6 +91,7 @@ class Engine:
         self.options: Options = options
         self.observers: Observers = Observers(options.observers)
         self.observe: Callable[[object], None] = self.observers.tell
+        self.observed: bool = bool(options.observers)
         self.queue: AdmissionQueue = AdmissionQueue(options.max_runs)
         self.state: str = "new"
         self.was_opened: bool = False
@@ -101,6 +104,7 @@ class Engine:
         self._enders: list[Any] = []
         self._before: dict[int, frozenset[int]] = {}
         self._children: dict[Any, Engine] = {}
+        self._plain_inputs = plain_inputs(flow.plan)
         self._ids = random.Random(_entropy.getrandbits(128))
 
     # -- opening and closing
@@ -207,9 +211,17 @@ class Engine:
     ) -> Run:
         """Begin a run. If cancelled, it was not begun."""
         self.check_open()
-        check_payload(self.plan, payload, to, is_stream=isinstance(payload, AsyncIterable))
+        is_stream = self._check_payload(payload, to)
         core = await self._admit(headers, deadline, run_id, meta)
-        return self._enter(core, payload, to)
+        return self._enter(core, payload, to, is_stream=is_stream)
+
+    def _check_payload(self, payload: Any, to: str | None) -> bool:
+        """Raise `RunRejected` where no entry takes a payload; say whether it goes in as a stream."""
+        if to is None and type(payload) in self._plain_inputs:
+            return False
+        is_stream = isinstance(payload, AsyncIterable)
+        check_payload(self.plan, payload, to, is_stream=is_stream)
+        return is_stream
 
     async def begin_session(
         self,
@@ -220,6 +232,7 @@ class Engine:
         to: str | None,
     ) -> Session:
         """Begin a run that is fed by hand. If cancelled, it was not begun."""
+        self.check_open()
         core = await self._admit(headers, deadline, run_id, meta)
         item = heading_item(core.heading(self.plan.root, "", 1, None))
         step = Step(core, self.stations[0], None, item, FREE, ())
@@ -235,16 +248,16 @@ class Engine:
 
         async def admit() -> Run:
             self.check_open()
-            check_payload(self.plan, payload, None, is_stream=isinstance(payload, AsyncIterable))
+            is_stream = self._check_payload(payload, None)
             core = self._new_core(parent.id, headers.copy(), dict(meta), parent.deadline, parent)
             core.begin()
-            return self._enter(core, payload, None)
+            return self._enter(core, payload, None, is_stream=is_stream)
 
         return RunScope(admit)
 
-    def _enter(self, core: RunCore, payload: Any, to: str | None) -> Run:
+    def _enter(self, core: RunCore, payload: Any, to: str | None, *, is_stream: bool) -> Run:
         """Send the input of a run in."""
-        if isinstance(payload, AsyncIterable):
+        if is_stream:
             item = heading_item(core.heading(self.plan.root, "", 1, None))
             step = self._start_step(core, self.stations[0], payload, item)
             step.out = core.open_leg(step, None, explicit=False, to=to)
@@ -258,7 +271,6 @@ class Engine:
         self, headers: Headers | None, deadline: float | None, run_id: str | None, meta: dict[str, Any] | None
     ) -> RunCore:
         """Admit a run, when there is a place for it. If cancelled, none was taken."""
-        self.check_open()
         if deadline is not None and deadline < 0:
             raise ValueError(f"deadline={deadline}: seconds from now, not less than 0")
         if run_id is not None:
@@ -299,8 +311,9 @@ class Engine:
         expires: float | None,
         parent: RunCore | None = None,
     ) -> RunCore:
-        trace_id = f"{self._ids.getrandbits(128):032x}" if parent is None else parent.trace_id
-        run_id = run_id or f"{self._ids.getrandbits(64):016x}"
+        digits = f"{self._ids.getrandbits(192):048x}"
+        trace_id = digits[:32] if parent is None else parent.trace_id
+        run_id = run_id or digits[32:]
         core = RunCore(self, run_id, trace_id, headers, meta, expires, contextvars.copy_context())
         if parent is not None:
             core.key = core  # several parts of one run may be under way at the same time
@@ -312,10 +325,12 @@ class Engine:
         """Forget a run that is over; the next one that waits is admitted."""
         self.runs.pop(core.key, None)
         self.counts[core.status] += 1
-        self.queue.admit_next(self.parking, len(self.runs))
-        enders, self._enders = self._enders, []
-        for waiter in enders:
-            self.parking.wake(waiter)
+        if self.options.max_runs is not None:
+            self.queue.admit_next(self.parking, len(self.runs))
+        if self._enders:
+            enders, self._enders = self._enders, []
+            for waiter in enders:
+                self.parking.wake(waiter)
 
     def child(self, target: Any) -> Engine:
         """Give the engine of a flow or node that is called from a step; opened once, on the same pool."""

@@ -331,7 +331,7 @@ class Leg:
             settle(chunk)
         self.heading = self.heading.at(self.site.path, attempt)
         self.next_seq = self.turned = self.chunks = self.gaps = 0
-        if self.run.engine.observers:
+        if self.run.engine.observed:
             self.run.notify(StreamRestarted(self.run.id, self.site.path, self.stream_id, attempt))
         for road in self.roads:
             road.lane.restart(road, attempt)

@@ -79,9 +79,6 @@ class Observers:
         self._observers = list(observers)
         self.errors: int = 0
 
-    def __bool__(self) -> bool:
-        return bool(self._observers)
-
     def tell(self, event: object) -> None:
         """Tell every observer."""
         for observer in list(self._observers):

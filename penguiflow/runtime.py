@@ -16,7 +16,7 @@ from .control import as_control
 from .engine import Engine
 from .items import Control, Headers
 from .lifecycle import FINAL
-from .run import Run, RunScope, SessionScope, facade
+from .run import Run, RunScope, SessionScope, facade, leave
 from .statistics import EdgeStatistics, RuntimeStatistics, StreamStatistics
 
 if TYPE_CHECKING:
@@ -146,8 +146,11 @@ class Runtime:
 
         The options mean what they mean for `run`. If cancelled, the run is cancelled too.
         """
-        async with RunScope(partial(self._engine.begin, payload, headers, deadline, run_id, meta, to)) as run:
+        run = await self._engine.begin(payload, headers, deadline, run_id, meta, to)
+        try:
             return await run.result()
+        finally:
+            await leave(run)
 
     def runs(self) -> tuple[Run, ...]:
         """Give the live runs."""

@@ -149,7 +149,7 @@ class Step(Letters):
         self.task = parking.task()
         worker.step = self
         run.engaged.add(self)
-        if self.lane is None and run.engine.observers:
+        if self.lane is None and run.engine.observed:
             run.notify(StepStarted(run.id, self.station.site.key, None))
         try:
             with parking.scope() as self.scope:
@@ -165,7 +165,7 @@ class Step(Letters):
         finally:
             worker.step = None
             self.flush()
-            if self.lane is None and run.engine.observers:
+            if self.lane is None and run.engine.observed:
                 run.notify(StepEnded(run.id, self.station.site.key, None, self.attempt))
             if self.reason is not None:
                 await absorb(parking, self.task)
