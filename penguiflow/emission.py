@@ -106,7 +106,7 @@ class Emission(Waiting):
         ends either hands it on or lets it go. (A call of `emit_chunk` takes three times as long.)
         """
         leg = self.out
-        if leg is None or leg.allow <= 1 or not leg.buffer or self.lane is not None or self.clock is not None:
+        if leg is None or not leg.allow or not leg.buffer or self.lane is not None or self.clock is not None:
             return None
         item, outlet = self.item, leg.outlet
         if item._headers is not None or item._meta is not None or self.run.pool.current is not self.worker:
@@ -221,14 +221,9 @@ class Emission(Waiting):
             leg.flush()
             await self.unstuck_leg(leg)
         elif leg.allow == 0:
-            leg.flush()
+            self.replenish(leg)
             if leg.stuck:
                 await self.unstuck_leg(leg)
-            else:
-                self.spent += leg.next_seq - leg.turned
-                leg.turned = leg.next_seq
-                if self.spent < self.run.window:
-                    leg.reserve()
         return shown
 
     # -- what a retry holds back

@@ -17,6 +17,7 @@ import anyio.to_thread
 from tenacity import AsyncRetrying, RetryCallState, stop_after_attempt, wait_exponential, wait_random
 
 from .context import Context
+from .credit import Account
 from .errors import FlowError, StepError, StreamClosed
 from .items import Chunk
 from .leg import new
@@ -98,13 +99,21 @@ async def _give_stream(station: Station, step: Step) -> None:
     """
     leg = step.default_leg()
     item = step.item
-    plain = step.lane is None and step.clock is None and not any(needs_check(e) for e in station.site.outs)
+    plain = (
+        step.lane is None
+        and step.clock is None
+        and type(leg.account) is Account
+        and not leg.outlet.fails
+        and not any(needs_check(edge) for edge in station.site.outs)
+    )
     generator = station.function(**_arguments(station, step))
     try:
         async for payload in generator:
             if plain and not leg.allow:
                 step.replenish(leg)
-            if leg.allow <= 1 or not plain or item._meta is not None or item._headers is not None:
+                if not leg.allow:
+                    await step.wait_for_credit(leg)
+            if not plain or item._meta is not None or item._headers is not None:
                 await step.emit_chunk(leg, payload)
                 continue
             leg.allow -= 1

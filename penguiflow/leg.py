@@ -222,10 +222,10 @@ class Leg:
         account = self.account
         if type(account) is not Account or account.waiters:
             return 0
-        room = self.room()
+        room = self.room() - self.allow
         allow = account.free if account.free < room else room
         if allow > 0:
-            self.allow = allow
+            self.allow += allow
             account.free -= allow
         return self.allow
 

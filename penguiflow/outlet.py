@@ -54,7 +54,7 @@ class Outlet:
         "fails",
         "forks",
         "forks_if_emitted",
-        "pairs_chunks",
+        "one_room",
         "site",
         "sure",
         "ways",
@@ -70,9 +70,10 @@ class Outlet:
         self.checks: bool = any(edge.accepts is not None for edge in forward)
         self.fails: bool = any(edge.policy.overflow == "fail" for edge in forward)
         self.balances: bool = any(edge.group is not None and edge.group.kind == "balance" for edge in forward)
-        self.pairs_chunks: bool = any(plan.by_chunk for plan in site.joins)
-        self.forks: bool = choosy or unproven or self.pairs_chunks
+        self.forks: bool = choosy or unproven or any(plan.by_chunk for plan in site.joins)
         self.forks_if_emitted: bool = self.forks or self.checks
+        groups = {id(edge.group) for edge in forward}
+        self.one_room: bool = len(forward) + site.is_exit == 1 or (self.balances and len(groups) == 1)
         self.sure: frozenset[type] = sure_types(forward)
 
     def accepts_surely(self, payload: object) -> bool:

@@ -263,6 +263,7 @@ class Worker:
             self.lane.suspending()
         if self.step is not None:
             self.step.flush()
+            self.step.spent = 0  # it waits: others run
         if run.busy == 0:
             run.at_rest()
         pool.awake -= 1

@@ -296,6 +296,8 @@ class Waiting:
         """Hand on what was emitted, and take credit for more, where that needs no wait."""
         leg.flush()
         run = self.run
+        self.spent += leg.next_seq - leg.turned
+        leg.turned = leg.next_seq
         over = leg.dead or leg.terminal is not None or run.stopped
         if not (over or run.paused or leg.stuck) and self.spent < run.window:
             leg.reserve()
@@ -306,10 +308,12 @@ class Waiting:
         If cancelled, no credit was spent.
         """
         leg.flush()
-        await self.let_others_run()
+        if self.spent >= self.run.window:
+            await self.let_others_run()
         if self.run.paused:
             await self.wait_for_resume()
-        await self.unstuck_leg(leg)
+        if leg.stuck:
+            await self.unstuck_leg(leg)
         self.check_open(leg)
         account = leg.account
         assert account is not None
@@ -336,15 +340,21 @@ class Waiting:
             raise StreamClosed(f"stream {leg.stream_id} of node {self.station.site.key} was closed")
         return ticket
 
+    async def wait_for_credit(self, leg: Leg) -> None:
+        """Wait until a chunk can be emitted; take credit for it, and for what finds room with it.
+
+        For windows in items alone, whose tickets are all the same. If cancelled, no credit was spent.
+        """
+        await self.credit(leg, 0)
+        leg.allow = 1
+        leg.reserve()
+
     async def _room_behind(self, leg: Leg, ticket: Ticket) -> None:
         """Wait until a chunk finds room; a fork serves those first that have some (rule 4.1).
 
         If cancelled, the ticket goes home.
         """
-        groups = {id(road.edge.group) if road.edge is not None else 0 for road in leg.roads}
-        while len(groups) == 1 and (len(leg.roads) == 1 or leg.outlet.balances):
-            if leg.room() > 0 or leg.dead or self.run.stopped:
-                return
+        while leg.outlet.one_room and leg.room() <= 0 and not (leg.dead or self.run.stopped):
             wait = Wait(self.run, f"{self.station.site.key} waits for room behind it", leg)
             for road in leg.roads:
                 road.watch(Room(wait))
