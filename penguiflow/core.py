@@ -141,15 +141,15 @@ class RunCore(Traffic):
             self.notify(leg.opened())
         pairings = self.pair_stream(site, leg.tokens) if site.joins else ()
         tokens = leg.tokens + pairings
-        roads: list[Road] = []
+        roads: tuple[Road, ...] = ()
         outermost, self.opening = not self.opening, True
         for way in outlet.ways:
             lane = self._lane(way, leg, named=named)
-            roads.append(lane.road(way.edge, leg, reaching(tokens, way.edge.reach) if tokens else ()))
+            roads += (lane.road(way.edge, leg, reaching(tokens, way.edge.reach) if tokens else ()),)
             if way.lane_type is StreamLane:
                 self.opened = (*self.opened, lane)
         if site.is_exit:
-            roads.append(self.outbox.road(leg))
+            roads += (self.outbox.road(leg),)
         leg.connect(roads)
         if outermost:
             self.opening = False

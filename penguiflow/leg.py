@@ -11,6 +11,7 @@ envelope moves on as it is, which is worth a third of the throughput.
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .completion import Tokens, hold, reaching, release
@@ -27,11 +28,10 @@ if TYPE_CHECKING:
 new = object.__new__
 
 NO_TICKETS: list[Copies] = []
-NO_ROADS: list[Road] = []
 """Shared by all legs that have none; never written to."""
 
 
-def room_of(roads: list[Road]) -> int:
+def room_of(roads: Sequence[Road]) -> int:
     """Say how many items can be sent side by side: to all, of a group's branches to one."""
     rooms: list[int] = []
     groups: dict[int, int] = {}
@@ -140,7 +140,7 @@ class Leg:
         self.terminal: Terminal | None = None
         self.parents: list[Copies] = NO_TICKETS
         self.dead: bool = False
-        self.roads: list[Road] = NO_ROADS
+        self.roads: tuple[Road, ...] = ()
         self.live: int = 0
         self.stamps: bool = False
         self.forks: bool = False
@@ -166,7 +166,7 @@ class Leg:
             for ticket in parents:
                 ticket.refs += 1
 
-    def connect(self, roads: list[Road]) -> None:
+    def connect(self, roads: tuple[Road, ...]) -> None:
         """Set where the stream goes; called once, when it opens."""
         outlet = self.outlet
         self.roads = roads

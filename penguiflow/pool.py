@@ -175,29 +175,31 @@ class Worker:
     def _drive(self, job: Job) -> Generator[Any, Any, None]:
         pool = self.pool
         by_level = pool.parking.by_level
-        coroutine = job.work(self)
-        send = coroutine.send
-        enter, resume, value = job.context().run, send, None
+        coroutine, variables = job.work(self), job.context()
+        value: Any = None
+        error: BaseException | None = None
         while True:
             pool.current = self
             try:
-                trap = enter(resume, value)
+                if error is None:
+                    trap = variables.run(coroutine.send, value)
+                else:
+                    trap = variables.run(coroutine.throw, error)
             except StopIteration:
                 return
             finally:
                 pool.current = None
+            value = error = None
             if type(trap) is Variables:
-                enter, resume, value = trap.run, send, None
+                variables = trap
                 continue
             self._suspending()
             try:
                 value = yield trap
-                resume = send
                 if by_level:
                     pool.parking.resuming(value, self._scopes())
             except BaseException as exc:
-                value = exc
-                resume = coroutine.throw
+                error = exc
             pool.awake += 1
 
     def _scopes(self) -> tuple[Any, ...]:
