@@ -130,7 +130,10 @@ class WalkingLane(BatchLane):
                 worker.scope = None
 
     async def _walk(self, worker: Worker) -> None:
-        """The hot loop: nothing in it but the node (each line more is measurable in `tests/bench`)."""
+        """The hot loop: nothing in it but the node (each line more is measurable in `tests/bench`).
+
+        The time that a full batch takes says how large the next one may be.
+        """
         run = self.run
         lane: WalkingLane | None = self
         self.take()
@@ -138,9 +141,10 @@ class WalkingLane(BatchLane):
             while lane is not None:
                 worker.lane = current = lane
                 lane = None
-                worker.at = current.station
-                function = current.station.function
-                began = current.begin()
+                worker.at = station = current.station
+                function = station.function
+                current.begun, current.stale = 0, False
+                began = perf_counter() if len(current.batch) >= station.batch else 0.0
                 try:
                     for chunk in current.cursor:
                         result = await function(chunk.payload)
@@ -152,17 +156,11 @@ class WalkingLane(BatchLane):
                     worker.lane = lane
                     current.leave()
                 if lane is not None:
-                    await switch(lane.context())
+                    await switch(lane.variables if lane.variables is not None else lane.context())
             if worker.interrupted:
                 await absorb(run.pool.parking, worker.task)
         finally:
             worker.disengage(run)
-
-    def begin(self) -> float:
-        """Begin a batch; gives the time where it is a full one, from which the next one's size is learnt."""
-        self.begun = 0
-        self.stale = False
-        return perf_counter() if len(self.batch) >= self.station.batch else 0.0
 
     def hole(self, chunk: Chunk[Any]) -> object:
         """Let a chunk go for which the node gave nothing."""

@@ -48,8 +48,8 @@ class Meter:
 
     def offer(self, count: int) -> None:
         """Count what was accepted to wait."""
-        self.offered += count
-        waiting = self.offered - self.delivered - self.dropped
+        offered = self.offered = self.offered + count
+        waiting = offered - self.delivered - self.dropped
         if waiting > self.most:
             self.most = waiting
 
@@ -103,6 +103,9 @@ class Inbox:
         "watchers",
         "writer",
     )
+
+    gate: Account | None = None
+    """What items go on through, besides the capacity; see `OverflowInbox`."""
 
     def __init__(self, edge: Edge, meter: Meter, lane: Lane, writer: Any, capacity: int) -> None:
         self.edge: Edge = edge

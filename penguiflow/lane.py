@@ -187,9 +187,9 @@ class Lane:
         if self.dead or self.run.paused:
             return False
         for inbox in self.inboxes:
-            if inbox.available():
-                return True
             if inbox.items:
+                if inbox.gate is None or inbox.gate.free > 0:
+                    return True
                 self._await_gate(inbox)
         return False
 
