@@ -247,7 +247,12 @@ class Leg:
         self.chunks += len(batch)
         if self.stamps:
             self.stamp(batch)
-        if self.forks:
+        if self.direct is not None:
+            self.direct.receive(batch, self)
+            if self.direct.door:
+                self.stuck += 1
+                self.direct.watch(self)
+        elif self.forks:
             self._fork(batch)
         else:
             road = self.roads[0]
