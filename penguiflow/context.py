@@ -153,11 +153,9 @@ class Context(ContextMarker):
             if chunk is not None:
                 return chunk
         leg = step.leg_for(stream_id, to)
-        if timeout is None:
-            return await step.emit_chunk(leg, payload, parent=parent, seq=seq, done=done, meta=meta)
-        with anyio.fail_after(timeout):
-            await step.emittable(leg)
-            return await step.emit_chunk(leg, payload, parent=parent, seq=seq, done=done, meta=meta)
+        return await step.emit_chunk(
+            leg, payload, parent=parent, seq=seq, done=done, meta=meta, timeout=timeout
+        )
 
     def emit_chunk_nowait(
         self,
@@ -358,11 +356,7 @@ class StreamWriter:
         """
         leg = self._opened()
         laid = {**(self._meta or {}), **(meta or {})} or None
-        if timeout is None:
-            return await self._step.emit_chunk(leg, payload, seq=seq, done=done, meta=laid)
-        with anyio.fail_after(timeout):
-            await self._step.emittable(leg)
-            return await self._step.emit_chunk(leg, payload, seq=seq, done=done, meta=laid)
+        return await self._step.emit_chunk(leg, payload, seq=seq, done=done, meta=laid, timeout=timeout)
 
     def send_nowait(
         self, payload: Any, *, seq: int | None = None, done: bool = False, meta: dict[str, Any] | None = None

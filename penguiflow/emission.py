@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import anyio
+
 from .completion import Tokens, hold, release
 from .credit import FREE, Copies, Ticket
 from .errors import SequenceError
@@ -80,11 +82,15 @@ class Emission(Waiting):
         seq: int | None = None,
         done: bool = False,
         meta: dict[str, Any] | None = None,
+        timeout: float | None = None,
     ) -> Chunk[Any]:
-        """Emit one chunk under credit.
+        """Emit one chunk under credit, for which it waits ``timeout`` seconds at most.
 
         If cancelled while it waits for credit, nothing was emitted.
         """
+        if timeout is not None:
+            with anyio.fail_after(timeout):
+                await self._wait_until_emittable(leg)
         self.check_open(leg)
         leg.verify(payload)
         self._check_seq(leg, seq)
@@ -120,7 +126,7 @@ class Emission(Waiting):
         leg.buffer.append(new_chunk(leg.heading, seq, payload, account, ()))
         return new_chunk(leg.heading, seq, payload, account, ())
 
-    async def emittable(self, leg: Leg) -> None:
+    async def _wait_until_emittable(self, leg: Leg) -> None:
         """Wait until a chunk can be emitted without waiting.
 
         If cancelled, nothing was emitted, and no credit was spent.

@@ -193,9 +193,10 @@ class Session(Run):
     async def send(
         self, payload: Any, *, meta: dict[str, Any] | None = None, timeout: float | None = None
     ) -> Chunk[Any]:
-        """Send one item of the input, under credit.
+        """Send one item of the input, under credit, for which it waits ``timeout`` seconds at most.
 
         Raises:
+            TimeoutError: there was no credit in time; nothing was sent.
             StreamClosed: the input has ended, or nobody reads it any more.
             RunCancelled: the run is over.
             TypeError: no entry accepts the payload.
@@ -203,7 +204,7 @@ class Session(Run):
         If cancelled while it waits for credit, nothing was sent.
         """
         leg = self._step.default_leg()
-        return await self._step.emit_chunk(leg, payload, meta=meta)
+        return await self._step.emit_chunk(leg, payload, meta=meta, timeout=timeout)
 
     async def end_input(self) -> None:
         """End the input; what was sent is worked off. If cancelled, it has ended."""

@@ -377,6 +377,27 @@ async def test_a_sessions_input_is_one_stream() -> None:
 # statistics ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.virtual_time
+async def test_a_session_waits_for_credit_no_longer_than_it_is_told() -> None:
+    """What found no credit in time was not sent, and takes no number."""
+
+    @node
+    async def hop(i: int) -> int:
+        return i
+
+    async with Flow("f", hop).open(window=1) as runtime, runtime.session() as session:
+        await session.send(0, timeout=1)
+        began = anyio.current_time()
+        with pytest.raises(TimeoutError):
+            await session.send(1, timeout=0.02)
+        assert anyio.current_time() - began >= 0.02
+        reader = aiter(session)
+        assert (await anext(reader)).payload == 0
+        assert (await session.send(2, timeout=1)).seq == 1
+        await session.end_input()
+        assert [chunk.payload async for chunk in reader] == [2]
+
+
 async def test_a_quiet_runtime_tells_what_it_did() -> None:
     """Runs by their end, steps, retries and failures by node, deliveries by edge."""
 
