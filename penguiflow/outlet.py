@@ -55,6 +55,7 @@ class Outlet:
         "forks",
         "forks_if_emitted",
         "one_room",
+        "plain",
         "site",
         "sure",
         "ways",
@@ -74,6 +75,7 @@ class Outlet:
         self.forks_if_emitted: bool = self.forks or self.checks
         groups = {id(edge.group) for edge in forward}
         self.one_room: bool = len(forward) + site.is_exit == 1 or (self.balances and len(groups) == 1)
+        self.plain: bool = len(edges) == len(forward) == 1 and not (choosy or self.fails)
         self.sure: frozenset[type] = sure_types(forward)
 
     def accepts_surely(self, payload: object) -> bool:

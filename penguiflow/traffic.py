@@ -186,6 +186,9 @@ class Traffic(Meeting):
 
     def check_accepted(self, site: Site, payload: Any, to: str | None) -> None:
         """Raise `TypeError` where no successor accepts a message, `CreditError` where it may not wait."""
+        outlet = self.engine.outlets[site.index]
+        if to is None and outlet.plain and outlet.accepts_surely(payload):
+            return
         edges = site.outs if to is None else named(site, to)
         text = unaccepted(edges, payload)
         if text is not None:
@@ -198,6 +201,8 @@ class Traffic(Meeting):
 
     def only_feedback(self, site: Site, payload: Any, to: str | None) -> bool:
         """Say whether a message takes feedback edges only, which never make its sender wait (rule 2.7)."""
+        if self.engine.outlets[site.index].plain:
+            return False
         edges = site.outs if to is None else named(site, to)
         if not any(edge.policy.feedback for edge in edges):
             return False
@@ -208,6 +213,10 @@ class Traffic(Meeting):
 
         None where there are several ways: then those with room are served first (rule 4.1).
         """
+        outlet = self.engine.outlets[site.index]
+        if outlet.plain:
+            inbox = self._inbox_of(outlet.edges[0])
+            return [] if inbox is None or inbox.room() > 0 else [inbox]
         edges = site.outs if to is None else named(site, to)
         balanced = all(edge.group is not None and edge.group is edges[0].group for edge in edges)
         if len(edges) != 1 and not (balanced and edges and edges[0].group.kind == "balance"):  # type: ignore[union-attr]
@@ -302,8 +311,8 @@ class _Nobody:
 
 
 def simple(edge: Edge) -> bool:
-    """Say whether everything takes an edge."""
-    return edge.accepts is None and edge.policy.when is None and edge.group is None
+    """Say whether everything that is accepted takes an edge."""
+    return edge.policy.when is None and edge.group is None
 
 
 def named(site: Site, to: str) -> tuple[Edge, ...]:
