@@ -116,13 +116,13 @@ class InlineLane(PassingLane):
 
     def _apply(self, batch: list[Chunk[Any]]) -> tuple[list[Chunk[Any]], Failure | None]:
         """Replace payloads by results, up to the first chunk that fails."""
-        function = self.station.inline
+        function, takes_envelope = self.station.inline, self.station.takes_envelope
         holes = False
-        for index, chunk in enumerate(batch):
+        for chunk in batch:
             try:
-                result = function(chunk)
+                result = function(chunk if takes_envelope else chunk.payload)
             except Exception as exc:
-                return compact(batch[:index]), (exc, chunk)
+                return compact(batch[: batch.index(chunk)]), (exc, chunk)
             if result is not None:
                 chunk.payload = result
             else:

@@ -84,6 +84,7 @@ class Station:
         "skipped",
         "steps",
         "stream_edges",
+        "takes_envelope",
     )
 
     failures: int
@@ -112,6 +113,7 @@ class Station:
             edge for edge in site.ins if not edge.policy.feedback and not edge.policy.on_error
         )
         self.only_way: Edge | None = only_way(site)
+        self.takes_envelope: bool = signature.takes in (Takes.CHUNK, Takes.MESSAGE)
         self.inline: Callable[[Any], Any] = self._inline_function()
         self.invoke: Invoke = None  # type: ignore[assignment]
 
@@ -132,13 +134,11 @@ class Station:
         )
 
     def _inline_function(self) -> Callable[[Any], Any]:
-        """Give the function of a ``def`` node, over the envelope."""
+        """Give the function of a ``def`` node, over the payload or over the envelope."""
         function = self.function
-        if self.signature.takes in (Takes.CHUNK, Takes.MESSAGE):
-            return function
         if not any(needs_check(edge) for edge in self.site.outs):
-            return lambda item: function(item.payload)
-        return lambda item: self.verified(function(item.payload))
+            return function
+        return lambda item: self.verified(function(item))
 
     def verified(self, payload: Any) -> Any:
         """Raise ``TypeError`` where a result is accepted by no successor."""

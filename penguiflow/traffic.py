@@ -171,7 +171,8 @@ class Traffic(Meeting):
         """Run a ``def`` node on a message, in the sender's turn."""
         station.steps += 1
         try:
-            result = self.variables.copy().run(station.inline, message)
+            given = message if station.takes_envelope else message.payload
+            result = self.variables.copy().run(station.inline, given)
         except Exception as exc:
             error = station.failed(self, exc, message)  # type: ignore[arg-type]
             if not self.catch(station.site, error, message, message._ticket, message._tokens):
