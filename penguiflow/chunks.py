@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 from .inbox import settle
 from .items import Chunk
 from .lane import HOLE, LaneKey, PassingLane, let_go
+from .parking import absorb
 from .pool import switch
 from .step import Step, chunk_step
-from .waiting import Restarted, absorb
+from .waiting import Restarted
 
 if TYPE_CHECKING:
     from .core import RunCore

@@ -22,9 +22,10 @@ from .errors import FlowError, StepError, StreamClosed
 from .items import Chunk
 from .leg import new
 from .node import Gives, Takes
+from .parking import absorb
 from .policy import Retry
 from .station import needs_check
-from .waiting import Restarted, Stopped, absorb
+from .waiting import Restarted, Stopped
 
 if TYPE_CHECKING:
     from .station import Station
@@ -162,6 +163,7 @@ async def _attempt(call: Invoke, step: Step) -> Any:
     if clock is not None:
         clock.start()
     result = None
+    step.attempting = True
     with parking.scope() as step.inner:
         try:
             result = await call(step)
@@ -170,6 +172,7 @@ async def _attempt(call: Invoke, step: Step) -> Any:
                 raise
         finally:
             step.inner = None
+            step.attempting = False
             if clock is not None:
                 clock.stop()
     if step.reason is not None and not isinstance(step.reason, Stopped):
@@ -188,7 +191,6 @@ async def _restarting(call: Invoke, step: Step) -> Any:
             if step.lane is not None:
                 raise  # a step on one pairing of a stream is dropped with it
             step.next_attempt()
-            step.run.restart_input(step)
 
 
 async def _retrying(call: Invoke, policy: Retry, step: Step) -> Any:

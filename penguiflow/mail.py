@@ -15,10 +15,10 @@ from .credit import FREE
 from .inbox import settle
 from .items import Message
 from .lane import Lane
+from .parking import absorb
 from .pool import switch
 from .signature import Takes
 from .step import Step
-from .waiting import absorb
 
 if TYPE_CHECKING:
     from .core import RunCore

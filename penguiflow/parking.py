@@ -15,7 +15,6 @@ import asyncio
 import contextvars
 import heapq
 import itertools
-import math
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -308,4 +307,14 @@ def current_parking(cleanup_timeout: float) -> Parking:
     return TrioParking(cleanup_timeout)
 
 
-FOREVER = math.inf
+async def absorb(parking: Parking, task: Any) -> None:
+    """Let an interruption that was not delivered hit nothing.
+
+    If cancelled from outside, the same happens: whoever cancels says it again.
+    """
+    try:
+        await parking.turn()
+    except parking.cancelled:
+        parking.calm(task)
+    finally:
+        parking.calm(task)

@@ -21,7 +21,8 @@ from .leg import Leg, new_chunk
 from .letters import Letters
 from .node import Takes
 from .observe import StepEnded, StepStarted
-from .waiting import NO_LEGS, Unread, absorb
+from .parking import absorb
+from .waiting import NO_LEGS, Unread
 from .waits import Clock, Wait
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ class Step(Letters):
         self.reason: BaseException | None = None
         self.scope: Any = None
         self.inner: Any = None
+        self.attempting: bool = False
         self.task: Any = None
         self.worker: Worker | None = None
         self.facade: Any = None
@@ -203,16 +205,18 @@ class Step(Letters):
 
     def resume(self) -> None:
         """Let the step's own clock go on, unless it waits for something."""
-        if self.clock is not None and not self.waits and self.inner is not None:
+        if self.clock is not None and not self.waits and self.attempting:
             self.clock.start()
 
     def next_attempt(self) -> None:
-        """Begin again: lower attempts' streams are restarted, their state is forgotten."""
+        """Begin again: lower attempts' streams are restarted, state is forgotten, the input is as new."""
         self.attempt += 1
         self.state = None
         self.facade = None
         self.held = None
         self.run.pool.parking.calm(self.task)
+        if self.reads:
+            self.run.restart_input(self)
         if self.lane is None:
             for leg in self.legs:
                 if leg.owners == (self,) and leg.terminal is None:

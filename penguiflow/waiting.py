@@ -46,6 +46,7 @@ class Waiting:
 
     __slots__ = (
         "attempt",
+        "attempting",
         "clock",
         "dirty",
         "doors",
@@ -66,6 +67,7 @@ class Waiting:
     )
 
     attempt: int
+    attempting: bool
     clock: Clock | None
     dirty: list[Leg]
     doors: int
@@ -98,7 +100,7 @@ class Waiting:
 
     def input_restarted(self) -> None:
         """Give up the attempt at a stream that begins again; between two attempts there is none."""
-        if self.inner is not None:
+        if self.attempting:
             self.interrupt(Restarted())
 
     def timed_out(self, *, idle: bool) -> None:
@@ -384,16 +386,3 @@ class Room:
     def unread(self, leg: Leg) -> None:
         """Nobody reads the leg any more."""
         self.wait.wake()
-
-
-async def absorb(parking: Any, task: Any) -> None:
-    """Let an interruption that was not delivered hit nothing.
-
-    If cancelled from outside, the same happens: whoever cancels says it again.
-    """
-    try:
-        await parking.turn()
-    except parking.cancelled:
-        parking.calm(task)
-    finally:
-        parking.calm(task)

@@ -778,7 +778,8 @@ async def test_rule_1_5_a_stream_step_is_restarted_with_its_input() -> None:
     assert attempts == [1, 2]
 
 
-async def test_rule_1_5_an_input_that_begins_again_while_its_reader_pauses() -> None:
+@pytest.mark.parametrize("in_its_own_task", [True, False])
+async def test_rule_1_5_an_input_that_begins_again_while_its_reader_pauses(in_its_own_task: bool) -> None:
     """A step between two attempts of its own reads the new attempt of its input with the next one."""
     calls: list[str] = []
     failed = anyio.Event()
@@ -800,9 +801,58 @@ async def test_rule_1_5_an_input_that_begins_again_while_its_reader_pauses() -> 
                 stream.next_nowait()
             failed.set()
             raise LookupError("before anything was taken")
-        return [i async for i in stream]
+        got: list[int] = []
+
+        async def read() -> None:
+            got.extend([i async for i in stream])
+
+        if in_its_own_task:
+            await read()
+        else:
+            async with anyio.create_task_group() as group:
+                group.start_soon(read)
+        return got
 
     assert await Flow("f", source >> whole).call(3) == [0, 1, 2]
+
+
+async def test_rule_1_5_readers_side_by_side_begin_again_with_their_inputs() -> None:
+    """The tasks that a step has started to read its inputs end with the attempt."""
+    calls: list[int] = []
+    begun = anyio.Event()
+
+    @node(retry=Retry(attempts=2, backoff=0, jitter=0))
+    async def source(n: int) -> AsyncIterator[int]:
+        calls.append(n)
+        for i in range(n):
+            yield i
+            if len(calls) == 1:
+                await begun.wait()
+                raise LookupError(n)
+
+    @node
+    async def left(i: int) -> int:
+        return i
+
+    @node
+    async def right(i: int) -> int:
+        return -i
+
+    @node
+    async def both(left: Stream[int], right: Stream[int]) -> list[int]:
+        got: list[int] = []
+
+        async def read(stream: Stream[int]) -> None:
+            async for i in stream:
+                begun.set()
+                got.append(i)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(read, left)
+            group.start_soon(read, right)
+        return sorted(got)
+
+    assert await Flow("f", source >> [left, right] >> both).call(3) == [-2, -1, 0, 0, 1, 2]
 
 
 async def test_rule_1_5_a_restarted_stream_step_restarts_its_own_stream() -> None:

@@ -586,6 +586,50 @@ async def test_rule_2_5_a_place_held_by_a_sender_lets_its_own_node_work() -> Non
         assert sum(await runtime.call(5)) == sum(range(50))
 
 
+@pytest.mark.parametrize("options", [{"window": 1}, {"window": 2}, {"window": 9, "window_bytes": 1}])
+async def test_rule_2_5_branches_that_meet_before_a_join_do_not_starve_the_earliest(options) -> None:
+    """Where quick chunks overtake a slow one, they leave it the credit that it needs to reach the join."""
+
+    @node
+    async def even(i: int) -> int:
+        return 2 * i
+
+    @node
+    async def odd(i: int) -> int:
+        return 2 * i + 1
+
+    @node
+    async def meet(i: int) -> int:
+        return i
+
+    @node
+    async def left(i: int) -> AsyncIterator[int]:
+        yield i
+
+    @node
+    async def slow(i: int) -> int:
+        await anyio.sleep(0.002)
+        return i
+
+    @node
+    async def quick(i: int) -> int:
+        return i
+
+    @node
+    async def right(i: int) -> AsyncIterator[int]:
+        yield i
+
+    @node
+    async def both(left: int, right: int) -> tuple[int, int]:
+        return left, right
+
+    slowly, quickly = edge(when=lambda i: i % 4 == 0), edge(when=lambda i: i % 4 != 0)
+    ways = [meet >> left, meet >> slowly >> slow >> right, meet >> quickly >> quick >> right]
+    flow = Flow("f", count >> [even, odd] >> meet, *ways, [left, right] >> both)
+    async with flow.open(**options) as runtime:
+        assert sorted(await runtime.call(6)) == [(i, i) for i in range(12)]
+
+
 @pytest.mark.parametrize("named", [False, True])
 async def test_rule_2_5_an_ended_stream_waits_for_no_writer_that_cannot_come(named: bool) -> None:
     """A stream where others could meet it holds its message's credit until it ends, no longer."""
@@ -606,6 +650,47 @@ async def test_rule_2_5_an_ended_stream_waits_for_no_writer_that_cannot_come(nam
     ways = [parts >> opens, other] if named else parts >> [opens, other]
     async with Flow("f", ways >> total).open(window=1) as runtime, runtime.run(4) as run:
         assert sorted([item.payload async for item in run]) == [0, 1, 2, 3]
+
+
+async def test_rule_2_5_an_ended_stream_waits_for_no_node_that_names_none() -> None:
+    """What only hands on streams with default ids can't write to one that was named by hand."""
+
+    @node
+    async def opens(i: int, ctx: Context) -> None:
+        async with ctx.open_stream(f"s{i}") as stream:
+            await stream.send(i)
+
+    @node
+    async def generates(i: int) -> AsyncIterator[int]:
+        yield 10 * i
+
+    @node
+    async def total(stream: Stream[int]) -> int:
+        return sum([i async for i in stream])
+
+    flow = Flow("f", parts >> [opens, generates] >> total)
+    async with flow.open(window=1) as runtime, runtime.run(3) as run:
+        assert sorted([item.payload async for item in run]) == [0, 0, 1, 2, 10, 20]
+
+
+async def test_rule_2_5_an_ended_stream_waits_for_no_node_that_gives_messages() -> None:
+    """Messages come to the same node on another edge: a stream that has ended there need not wait."""
+
+    @node
+    async def opens(i: int, ctx: Context) -> None:
+        async with ctx.open_stream(f"s{i}") as stream:
+            await stream.send(i)
+
+    @node
+    async def plain(i: int) -> int:
+        return 10 * i
+
+    @node
+    async def flat(i: int) -> AsyncIterator[int]:
+        yield i
+
+    async with Flow("f", parts >> [opens, plain] >> flat).open(window=1) as runtime, runtime.run(3) as run:
+        assert sorted([item.payload async for item in run]) == [0, 0, 1, 2, 10, 20]
 
 
 def stuck_flow(source=count) -> Flow:

@@ -311,6 +311,30 @@ async def test_rule_3_2_leaving_the_runtime_ends_its_runs(quiet) -> None:
     assert endless.ended
 
 
+@pytest.mark.virtual_time
+async def test_rule_3_2_a_message_that_waits_for_room_does_not_delay_a_cancel(quiet) -> None:
+    """Its step has nothing to clean up: the run is over at once, not after the cleanup timeout."""
+
+    @node
+    async def hop(i: int) -> int:
+        return i
+
+    @node(concurrency=1)
+    async def stuck(i: int) -> int:
+        await anyio.sleep(1000)
+        return i
+
+    flow = Flow("f", parts >> hop >> edge(capacity=1) >> stuck)
+    async with flow.open(cleanup_timeout=0.5) as runtime:
+        await runtime.start(1)  # has the place
+        await quiet()
+        run = await runtime.start(2)
+        await quiet()
+        began = anyio.current_time()
+        await run.cancel()
+        assert anyio.current_time() - began < 0.4
+
+
 @pytest.mark.parametrize("form", ["return", "yield", "stream"])
 async def test_rule_3_2_cleanup_of_a_cancelled_step_may_wait(form: str, quiet) -> None:
     """Plain cleanup code that awaits is carried through, in a step of any form, on every event loop."""
@@ -786,6 +810,23 @@ async def test_rule_3_5_time_at_work_is_the_nodes_time() -> None:
         await Flow("f", slow).call(10)
     assert attempts == [1, 2]
     assert await Flow("f", slow).call(1) == [0]
+
+
+async def test_rule_3_5_a_step_that_was_paused_has_its_time_limit_again(quiet) -> None:
+    """The clock that stands still while the run is paused goes on when it is resumed."""
+
+    @node(timeout=0.05)
+    async def sleepy(n: int) -> int:
+        await anyio.sleep(3)
+        return n
+
+    async with Flow("f", sleepy).open() as runtime, runtime.run(1) as run:
+        await quiet()
+        await run.control("pause")
+        await anyio.sleep(0.1)
+        await run.control("resume")
+        with pytest.raises(StepTimeout):
+            await run.result()
 
 
 # 3.6 ----------------------------------------------------------------------------------------------------

@@ -338,6 +338,81 @@ async def test_rule_4_3_silence_overtakes_nothing() -> None:
         assert [(c.seq, c.payload) async for c in run] == [(0, (None, 0)), (1, (None, 2)), (2, (None, 3))]
 
 
+async def until_error(flow: Flow, n: int) -> list[object]:
+    """Give what comes out of a flow before its error."""
+    got: list[object] = []
+    async with flow.open() as runtime, runtime.run(n) as run:
+        with pytest.raises(StepError):
+            async for chunk in run:
+                got = [*got, chunk.payload]
+    return got
+
+
+@pytest.mark.parametrize("form", ["def", "async", "context"])
+async def test_rule_4_3_silence_overtakes_no_error(form: str) -> None:
+    """A chunk that failed is not taken for one that was filtered, while its error is still on its way."""
+
+    def fail(i: int) -> int:
+        if i == 1:
+            raise LookupError(i)
+        return i
+
+    async def fail_waiting(i: int) -> int:
+        return fail(i)
+
+    async def fail_in_context(i: int, ctx: Context) -> int:
+        return fail(i)
+
+    @node
+    async def a(i: int) -> int:
+        return i
+
+    @node
+    async def b(i: int) -> int:
+        await anyio.sleep(0.005)
+        return i
+
+    forms = {"def": fail, "async": fail_waiting, "context": fail_in_context}
+    failing = node(forms[form], name="failing")
+    both = join_of("a", "b", optional=True)
+    assert await until_error(Flow("f", count >> [a, failing >> b] >> both), 4) == [(0, 0)]
+
+
+async def test_rule_4_3_what_an_error_takes_along_is_not_silent() -> None:
+    """A chunk that is lost because another branch has failed where they meet is not taken for filtered."""
+    failed = anyio.Event()
+
+    @node
+    async def a(i: int) -> int:
+        return i
+
+    @node
+    async def late_ones(i: int) -> int | None:
+        if i == 3:
+            failed.set()
+            raise LookupError(i)
+        return None
+
+    @node
+    async def others(i: int) -> int | None:
+        if i == 2:
+            await failed.wait()
+        return None if i == 1 else i
+
+    @node
+    async def meet(i: int) -> int:
+        return i
+
+    @node
+    async def b(i: int) -> int:
+        await anyio.sleep(0.02)
+        return i
+
+    both = join_of("a", "b", optional=True)
+    flow = Flow("f", count >> [a, [others, late_ones] >> meet >> b] >> both)
+    assert await until_error(flow, 4) == [(0, 0), (1, None)]
+
+
 async def test_rule_4_3_a_branch_not_taken_is_silent() -> None:
     """A condition or a route by type that leads elsewhere makes its slot silent."""
 
