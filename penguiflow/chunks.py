@@ -14,11 +14,11 @@ from collections.abc import Coroutine
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from .inbox import settle
 from .items import Chunk
-from .lane import HOLE, LaneKey, PassingLane, let_go
+from .lane import HOLE, LaneKey, PassingLane
 from .parking import absorb
 from .pool import switch
+from .settling import settle
 from .step import Step, chunk_step
 from .waiting import Restarted
 
@@ -76,7 +76,7 @@ class BatchLane(PassingLane):
     def note_unstarted(self) -> None:
         """Tell the inbox what is not begun: others can look; give way to those who wait for a place."""
         if self.dead:
-            let_go(self.recall())
+            self.let_go(self.recall())
         elif self.station.places.waiting:
             self.put_back()
         self.inbox.unstarted = len(self.batch) - self.current() - 1
@@ -221,7 +221,7 @@ class WalkingLane(BatchLane):
 
     def _send(self, part: list[Chunk[Any]]) -> None:
         if self.stale:
-            let_go(part)
+            self.let_go(part)
         elif part:
             self.out.push(part)
 
@@ -239,7 +239,7 @@ class WalkingLane(BatchLane):
             self._send(self._part(index))
         left = self.batch[self.begun :]
         if self.stale or self.dead or self.run.stopped:
-            let_go(left)
+            self.let_go(left)
             return
         if isinstance(exc, self.run.pool.parking.cancelled):
             self.run.pool.forgive(self.run.pool.parking.task())
@@ -247,15 +247,15 @@ class WalkingLane(BatchLane):
         if self.run.catch(self.station.site, error, left[0], left[0]._ticket, left[0]._tokens):
             del left[0]
         self.broken(error)
-        let_go(left)
+        self.let_go(left)
 
     def restart(self, road: Any, attempt: int) -> None:
         """Drop what is left of lower attempts, and begin a higher one behind."""
         road.purge()
         if self.cursor is not None and self.inbox is road:
-            let_go(self.recall())
+            self.let_go(self.recall())
             index = self.current()
-            let_go(self.batch[self.begun : index])
+            self.let_go(self.batch[self.begun : index])
             self.begun = index
             self.stale = True
         self.out.restart(attempt)
@@ -279,7 +279,7 @@ class SteppingLane(BatchLane):
                 self.step = chunk_step(self, chunk)
                 await self.do(self.step, worker)
                 if self.dead or self.run.stopped:
-                    let_go(self.recall())
+                    self.let_go(self.recall())
                 elif self.out.stuck or self.run.paused or self.station.places.waiting:
                     self.put_back()
         finally:
@@ -295,7 +295,7 @@ class SteppingLane(BatchLane):
         """Drop what is left of lower attempts, and begin a higher one behind."""
         road.purge()
         if self.cursor is not None and self.inbox is road:
-            let_go(self.recall())
+            self.let_go(self.recall())
             if self.step is not None:
                 self.step.stale = True
                 self.step.interrupt(Restarted())

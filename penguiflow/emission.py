@@ -13,8 +13,8 @@ import anyio
 from .completion import Tokens, hold, release
 from .credit import FREE, Copies, Ticket
 from .errors import SequenceError
-from .items import Chunk, Item
-from .leg import Leg, copy_chunk, new_chunk
+from .items import Chunk, Item, copy_chunk, new_chunk
+from .leg import Leg
 from .sequence import skipped
 from .waiting import Waiting
 

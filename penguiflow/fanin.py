@@ -7,13 +7,15 @@ decides (rule 4.3: in order of seq, from the head). What is paired and when it i
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from .credit import Joint
-from .inbox import UNBOUNDED, Meter, Sender, settle
+from .inbox import UNBOUNDED, Meter, Sender
 from .items import Chunk, Item
 from .joining import Pairing, Verdict
 from .lane import Lane, LaneKey, PassingLane
+from .settling import forfeit
 from .step import Step
 from .waiting import Restarted
 
@@ -54,7 +56,7 @@ class OpenRoad:
         self.meter.pass_through(len(batch))
         for item in batch:
             if self.lane.dead:
-                settle(item)
+                self.lane.discard(item)
             else:
                 self.lane.take_over(self, item)
 
@@ -149,7 +151,7 @@ class JoinLane(PassingLane):
         """Put a chunk into its slot."""
         assert road.edge.slot is not None
         if self.failing is not None:
-            settle(chunk)  # one of the branches has failed: nothing is paired any more
+            forfeit(chunk)  # one of the branches has failed: nothing is paired any more
         else:
             self.run.fill(self.station, road.edge.slot, chunk, ())
 
@@ -168,8 +170,7 @@ class JoinLane(PassingLane):
         if not self.dead:
             queue, self.queue = self.queue, deque()
             super().die(terminal, error)
-            for pairing in queue:
-                self.run.drop_pairing(pairing)
+            self._drop(queue)
 
     def finish_if_over(self) -> None:
         """End when all pairings are over; an unhandled error does not wait for them."""
@@ -187,7 +188,12 @@ class JoinLane(PassingLane):
             decided += 1
         queue = list(self.queue)
         self.queue = deque(queue[:decided])
-        for pairing in queue[decided:]:
+        self._drop(queue[decided:])
+
+    def _drop(self, pairings: Iterable[Pairing]) -> None:
+        for pairing in pairings:
+            if self.spoilt or self.failing is not None:
+                pairing.held = ()  # the joins behind hear the error
             self.run.drop_pairing(pairing)
 
     def restart(self, road: Any, attempt: int) -> None:
@@ -199,8 +205,7 @@ class JoinLane(PassingLane):
             self.step.stale = True
             self.step.interrupt(Restarted())
         self.out.restart(attempt)
-        for pairing in queue:
-            self.run.drop_pairing(pairing)
+        self._drop(queue)
 
     async def work(self, worker: Worker) -> None:
         """Work off what is decided, one after the other."""

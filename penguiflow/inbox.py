@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .completion import release
 from .credit import FREE, Account
 from .items import Drop, Item
 from .overflow import ENDS_WINDOW, drop_newest, drop_oldest, merge_into_newest
 from .routing import full
+from .settling import settle
 
 if TYPE_CHECKING:
     from .core import RunCore
@@ -57,15 +57,6 @@ class Meter:
         """Count what passes without waiting."""
         self.offered += count
         self.delivered += count
-
-
-def settle(item: Item[Any]) -> None:
-    """Let an item go: its credit comes home, places it could have fed are told."""
-    tokens = item._tokens
-    if tokens:
-        item._tokens = ()
-        release(tokens)
-    item._ticket.home()
 
 
 class Road(Protocol):
@@ -157,7 +148,7 @@ class Inbox:
 
     def _refuse(self, batch: list[Any]) -> None:
         for item in batch:
-            settle(item)
+            self.lane.discard(item)
 
     def watch(self, sender: Sender) -> None:
         """Tell a sender when nothing stands at the door any more."""
@@ -207,9 +198,9 @@ class Inbox:
         door, self.door = self.door, None
         self.meter.dropped += len(items)
         for item in items:
-            settle(item)
+            self.lane.discard(item)
         for item in door or ():
-            settle(item)
+            self.lane.discard(item)
         self._tell()
 
     @property

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .inbox import Meter, Sender, settle
+from .inbox import Meter, Sender
 from .items import Chunk
-from .lane import HOLE, LaneKey, PassingLane, let_go
+from .lane import HOLE, LaneKey, PassingLane
+from .settling import settle
 
 if TYPE_CHECKING:
     from .completion import Tokens
@@ -105,7 +106,7 @@ class InlineLane(PassingLane):
     def pass_through(self, batch: list[Chunk[Any]]) -> None:
         """Run the node over a batch, in the context variables of this lane."""
         if self.dead:
-            let_go(batch)
+            self.let_go(batch)
             return
         self.station.steps += len(batch)
         done, failure = self.context().run(self._apply, batch)
@@ -138,7 +139,7 @@ class InlineLane(PassingLane):
             if self.run.catch(self.station.site, error, chunk, chunk._ticket, chunk._tokens):
                 left = left[1:]
             self.broken(error)
-        let_go(left)
+        self.let_go(left)
 
 
 def compact(batch: list[Chunk[Any]]) -> list[Chunk[Any]]:

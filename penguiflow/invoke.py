@@ -20,7 +20,6 @@ from .context import Context
 from .credit import Account
 from .errors import FlowError, StepError, StreamClosed
 from .items import Chunk
-from .leg import new
 from .node import Gives, Takes
 from .parking import absorb
 from .policy import Retry
@@ -118,7 +117,7 @@ async def _give_stream(station: Station, step: Step) -> None:
                 await step.emit_chunk(leg, payload)
                 continue
             leg.allow -= 1
-            chunk: Chunk[Any] = new(Chunk)
+            chunk: Chunk[Any] = object.__new__(Chunk)
             chunk.payload = payload
             chunk.seq = leg.next_seq
             leg.next_seq += 1

@@ -306,3 +306,26 @@ def copy_message(message: Message[T], number: int) -> Message[T]:
     twin._meta = copy.deepcopy(message._meta) if message._meta is not None else None
     twin._number = number
     return twin
+
+
+def new_chunk(heading: Heading, seq: int, payload: Any, ticket: Any, tokens: tuple[Any, ...]) -> Chunk[Any]:
+    """Make an envelope."""
+    chunk: Chunk[Any] = object.__new__(Chunk)
+    chunk.payload = payload
+    chunk.seq = seq
+    chunk.done = False
+    chunk._heading = heading
+    chunk._ticket = ticket
+    chunk._tokens = tokens
+    chunk._meta = None
+    chunk._headers = None
+    return chunk
+
+
+def copy_chunk(chunk: Chunk[Any]) -> Chunk[Any]:
+    """Make a copy that shares the payload and nothing else; ticket and tokens are the copier's business."""
+    twin = new_chunk(chunk._heading, chunk.seq, chunk.payload, chunk._ticket, chunk._tokens)
+    twin.done = chunk.done
+    twin._meta = copy.deepcopy(chunk._meta) if chunk._meta is not None else None
+    twin._headers = chunk._headers.copy() if chunk._headers is not None else None
+    return twin

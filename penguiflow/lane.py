@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from .completion import Tokens, hold, reaching, release
 from .credit import Ticket
-from .inbox import OverflowInbox, settle
-from .items import Chunk, Terminal
+from .inbox import OverflowInbox
+from .items import Chunk, Item, Terminal
+from .settling import forfeit, settle
 
 if TYPE_CHECKING:
     from .core import RunCore
@@ -59,6 +60,7 @@ class Lane:
         "run",
         "scheduled",
         "seen",
+        "spoilt",
         "station",
         "terminal",
         "tokens",
@@ -84,6 +86,9 @@ class Lane:
         self.terminal: Terminal = "done"
         self.error: BaseException | None = None
         self.failing: Any = None
+        self.spoilt: bool = (
+            False  # an error that nobody has taken is behind it: what it lets go is not silent
+        )
         self.variables: Variables | None = None
         run.open += 1
 
@@ -162,6 +167,7 @@ class Lane:
         if self.dead:
             return
         self.dead = True
+        self.spoilt = self.spoilt or (error is not None and not self.run.is_handled(error))
         self.run.lane_ended(self)
         self.end_output(terminal, error)  # first: an error must be known where silence would decide otherwise
         for inbox in self.inboxes:
@@ -170,8 +176,21 @@ class Lane:
         release(tokens)
         for inbox in self.inboxes:
             if not inbox.closed:
-                inbox.writer.reader_left()
+                inbox.writer.reader_left(spoilt=self.spoilt)
         self.run.one_less_open()
+
+    def discard(self, item: Item[Any]) -> None:
+        """Let an item go that goes nowhere."""
+        if self.spoilt:
+            forfeit(item)
+        else:
+            settle(item)
+
+    def let_go(self, chunks: list[Chunk[Any]]) -> None:
+        """Let chunks go that go nowhere."""
+        for chunk in chunks:
+            if chunk.payload is not HOLE:
+                self.discard(chunk)
 
     def end_output(self, terminal: Terminal, error: BaseException | None) -> None:
         """Pass the end on."""
@@ -225,6 +244,7 @@ class Lane:
 
     def unread(self, leg: Leg) -> None:
         """Pass on that nobody reads any more."""
+        self.spoilt = self.spoilt or leg.spoilt
         self.die("cancelled")
 
     def unstuck(self) -> None:
@@ -300,6 +320,7 @@ class PassingLane(Lane):
 
     def end_output(self, terminal: Terminal, error: BaseException | None) -> None:
         """Pass the end on."""
+        self.out.spoilt = self.out.spoilt or self.spoilt
         self.out.end(terminal, error)
 
     async def do(self, step: Step, worker: Worker) -> None:
@@ -315,16 +336,11 @@ class PassingLane(Lane):
                 step.give_away(error)
                 self.broken(error)
         finally:
+            if self.spoilt:
+                step.tokens = ()
             step.over()
 
     def broken(self, error: BaseException) -> None:
         """End with an error, in band."""
         self.die("error", error)
         self.run.raise_if_unheard(self.out, error)
-
-
-def let_go(chunks: list[Chunk[Any]]) -> None:
-    """Settle chunks that go nowhere."""
-    for chunk in chunks:
-        if chunk.payload is not HOLE:
-            settle(chunk)

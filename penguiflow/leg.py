@@ -15,17 +15,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .completion import Tokens, hold, reaching, release
-from .credit import Account, Copies, Ticket
-from .inbox import EMPTY, Inbox, Road, settle
-from .items import Chunk, Heading, StreamEnded, StreamOpened, StreamRestarted, Terminal
+from .credit import Account, Copies
+from .inbox import EMPTY, Inbox, Road
+from .items import Chunk, Heading, StreamEnded, StreamOpened, StreamRestarted, Terminal, copy_chunk
 from .routing import choose, full, unaccepted, wanted
+from .settling import forfeit, settle
 
 if TYPE_CHECKING:
     from .core import RunCore
     from .graph import Site
     from .outlet import Outlet
-
-new = object.__new__
 
 NO_TICKETS: list[Copies] = []
 """Shared by all legs that have none; never written to."""
@@ -52,29 +51,6 @@ class LegOwner(Protocol):
 
     def unread(self, leg: Leg) -> None:
         """Take note that nobody reads the leg any more (rule 2.10)."""
-
-
-def new_chunk(heading: Heading, seq: int, payload: Any, ticket: Ticket, tokens: Tokens) -> Chunk[Any]:
-    """Make an envelope."""
-    chunk: Chunk[Any] = new(Chunk)
-    chunk.payload = payload
-    chunk.seq = seq
-    chunk.done = False
-    chunk._heading = heading
-    chunk._ticket = ticket
-    chunk._tokens = tokens
-    chunk._meta = None
-    chunk._headers = None
-    return chunk
-
-
-def copy_chunk(chunk: Chunk[Any]) -> Chunk[Any]:
-    """Make a copy that shares the payload and nothing else; ticket and tokens are the copier's business."""
-    twin = new_chunk(chunk._heading, chunk.seq, chunk.payload, chunk._ticket, chunk._tokens)
-    twin.done = chunk.done
-    twin._meta = copy.deepcopy(chunk._meta) if chunk._meta is not None else None
-    twin._headers = chunk._headers.copy() if chunk._headers is not None else None
-    return twin
 
 
 class Leg:
@@ -107,6 +83,7 @@ class Leg:
         "parents",
         "roads",
         "run",
+        "spoilt",
         "stamps",
         "stuck",
         "terminal",
@@ -140,6 +117,7 @@ class Leg:
         self.terminal: Terminal | None = None
         self.parents: list[Copies] = NO_TICKETS
         self.dead: bool = False
+        self.spoilt: bool = False  # dead, or ended, because of an error that nobody has taken
         self.roads: tuple[Road, ...] = ()
         self.live: int = 0
         self.stamps: bool = False
@@ -241,8 +219,7 @@ class Leg:
     def push(self, batch: list[Chunk[Any]]) -> None:
         """Send chunks on, in order; those that find no room stand at the door, and the leg is stuck."""
         if self.dead or self.terminal is not None:
-            for chunk in batch:
-                settle(chunk)
+            self._discard(batch)
             return
         self.chunks += len(batch)
         if self.stamps:
@@ -381,14 +358,22 @@ class Leg:
         for ticket in parents:
             ticket.home()
 
-    def reader_left(self) -> None:
-        """Take note that one of the readers is gone; with the last, the writers are told (rule 2.10)."""
+    def _discard(self, batch: list[Chunk[Any]]) -> None:
+        let_go = forfeit if self.spoilt else settle
+        for chunk in batch:
+            let_go(chunk)
+
+    def reader_left(self, *, spoilt: bool = False) -> None:
+        """Take note that one of the readers is gone; with the last, the writers are told (rule 2.10).
+
+        Spoilt is what only an error made them leave.
+        """
         self.live -= 1
+        self.spoilt = self.spoilt or spoilt
         if self.live == 0 and self.terminal is None and not self.dead:
             self.dead = True
             buffered, self.buffer = self.buffer, EMPTY
-            for chunk in buffered:
-                settle(chunk)
+            self._discard(buffered)
             for owner in self.owners:
                 owner.unread(self)
 

@@ -12,11 +12,11 @@ from contextvars import Context as Variables
 from typing import TYPE_CHECKING, Any
 
 from .credit import FREE
-from .inbox import settle
 from .items import Message
 from .lane import Lane
 from .parking import absorb
 from .pool import switch
+from .settling import settle
 from .signature import Takes
 from .step import Step
 

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from .completion import Token, Tokens, hold, release
 from .errors import StepError
 from .fanin import join_step
-from .inbox import settle
 from .items import Gathered, Item
 from .joining import Gathering, Pairing, Verdict
 from .lifetime import Lifetime
 from .mail import MailLane
 from .record import NEVER, NOTHING
+from .settling import settle
 from .step import Step
 
 if TYPE_CHECKING:

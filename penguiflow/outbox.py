@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from .completion import release
 from .credit import Account
-from .inbox import EMPTY, UNBOUNDED, Sender, settle
+from .inbox import EMPTY, UNBOUNDED, Sender
 from .items import Chunk, Item, StreamRestarted, Terminal
+from .settling import settle
 
 if TYPE_CHECKING:
     from .core import RunCore

@@ -16,8 +16,8 @@ from .completion import Tokens, release
 from .credit import FREE, Account, Copies, Ticket
 from .emission import inherit
 from .errors import CreditError, FlowError, StreamClosed
-from .items import Chunk, Item, Message, Spread
-from .leg import Leg, new_chunk
+from .items import Chunk, Item, Message, Spread, new_chunk
+from .leg import Leg
 from .letters import Letters
 from .node import Takes
 from .observe import StepEnded, StepStarted

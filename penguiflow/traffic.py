@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 from .completion import Tokens, hold, reaching, release
 from .credit import Copies, Ticket
 from .errors import GraphError, HopLimitExceeded, StepError
-from .inbox import Sender, settle
+from .inbox import Sender
 from .items import Headers, Heading, Item, Message, copy_message
 from .meeting import Meeting
 from .node import Takes
 from .observe import StepRetried
 from .routing import choose, full, unaccepted, wanted
+from .settling import settle
 from .step import Step
 
 if TYPE_CHECKING:

@@ -18,8 +18,9 @@ from penguiflow import CreditError, Flow, edge, node
 from penguiflow.completion import Token
 from penguiflow.credit import FREE
 from penguiflow.graph import Edge
-from penguiflow.inbox import UNBOUNDED, Inbox, Meter, OverflowInbox, SizedInbox, new_inbox, settle
+from penguiflow.inbox import UNBOUNDED, Inbox, Meter, OverflowInbox, SizedInbox, new_inbox
 from penguiflow.items import Chunk, Drop, Headers, Heading
+from penguiflow.settling import settle
 
 FEW = settings(max_examples=80, stateful_step_count=40, deadline=None)
 HEADING = Heading(("left",), "s", 1, "r1", "t", None, Headers(), {})
@@ -87,6 +88,10 @@ class Lane:
     def wake(self) -> None:
         """Count."""
         self.woken += 1
+
+    def discard(self, item: Any) -> None:
+        """Let an item go."""
+        settle(item)
 
 
 class Sender:

@@ -18,7 +18,7 @@ PACKAGE = ROOT / "penguiflow"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     tuple("errors items".split()),
-    tuple("completion credit dispatch histogram joining lifecycle overflow sequence wire".split()),
+    tuple("completion credit dispatch histogram joining lifecycle overflow sequence settling wire".split()),
     tuple(
         "admission analysis checks draw expand graph hints kinds labels layout node picture plan policy "
         "protocols signature type_checks typing_rules wiring".split()
