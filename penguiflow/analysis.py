@@ -122,6 +122,23 @@ def hear(sites: Sequence[Site]) -> None:
             join.by_chunk = False
 
 
+def order(sites: Sequence[Site]) -> None:
+    """Find the joins by chunk whose items may come in another order, and spend credit behind where they do.
+
+    Branches that meet keep no order between them; a join inside restores it.
+    """
+    for site in sites:
+        join = site.join
+        if join is not None and join.by_chunk:
+            mixed: set[int] = set()
+            for one in between(join):
+                before = [edge.source for edge in one.ins if not edge.policy.on_error]
+                if (len(before) > 1 and one.join is None) or any(each.index in mixed for each in before):
+                    mixed.add(one.index)
+                    emits = one.signature.gives is Gives.STREAM or one.signature.context is not None
+                    join.reorders = join.reorders or emits
+
+
 def _is_chunkwise(join: JoinPlan) -> bool:
     """Say whether all that is between a join and its dominator works chunk by chunk; inner joins are done."""
     return all(slot.takes in CHUNKWISE for slot in join.slots) and all(

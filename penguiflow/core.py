@@ -15,6 +15,7 @@ from .completion import hold, reaching, release
 from .control import Controls
 from .emission import Emission
 from .errors import StreamClosed
+from .gate import GatedLeg
 from .inbox import Road
 from .items import Chunk, Control, Drop, Headers, Heading, Item
 from .lane import LaneKey, PassingLane
@@ -113,7 +114,7 @@ class RunCore(Traffic):
         heading = self.heading(site, stream_id, step.attempt if step.lane is None else 1, step.item)
         if meta:
             heading.meta = {**heading.meta, **meta}
-        leg = Leg(self, outlet, heading, hold(step.tokens), self.account(window), explicit)
+        leg = leg_type(outlet)(self, outlet, heading, hold(step.tokens), self.account(window), explicit)
         if step.lane is None:
             self._own(step, leg)
             if pinned:
@@ -151,6 +152,8 @@ class RunCore(Traffic):
         if site.is_exit:
             roads += (self.outbox.road(leg),)
         leg.connect(roads)
+        if isinstance(leg, GatedLeg):
+            self._guard(leg)
         if outermost:
             self.opening = False
             opened, self.opened = self.opened, ()
@@ -158,6 +161,12 @@ class RunCore(Traffic):
                 self._begin_reading(lane)
         if pairings:
             release(pairings)
+
+    def _guard(self, leg: GatedLeg) -> None:
+        """Let a gate know the joins behind it."""
+        plans = [plan for plan in leg.site.joins if plan.by_chunk and plan.reorders]
+        lanes = [self.lanes.get((plan.site.index, leg.stream_id)) for plan in plans]
+        leg.guard([lane for lane in lanes if lane is not None])
 
     def _begin_reading(self, lane: StreamLane) -> None:
         """Begin the step that reads a stream, or let its join know; everything behind it is open now."""
@@ -190,7 +199,8 @@ class RunCore(Traffic):
         station: Station = lane.station
         above = upstream.heading
         account = self.account() if station.emits else None
-        out = Leg(self, self.engine.outlets[station.site.index], above, (), account, upstream.explicit)
+        outlet = self.engine.outlets[station.site.index]
+        out = leg_type(outlet)(self, outlet, above, (), account, upstream.explicit)
         lane.out = out
         out.owners = (lane,)
         out.parents = upstream.parents
@@ -209,7 +219,11 @@ class RunCore(Traffic):
         if not self.names_streams:
             return False
         live = self._live_sites()
-        legs = [leg for leg in self.legs.values() if leg.explicit and not self._is_lane_output(leg)]
+        legs = [
+            leg
+            for leg in self.legs.values()
+            if leg.explicit and leg.terminal is None and not self._is_lane_output(leg)
+        ]
         over = [leg for leg in legs if not live & {leg.site.index, *self.engine.before(leg.site)}]
         for leg in over:
             leg.end("done")
@@ -368,3 +382,8 @@ class RunCore(Traffic):
             stream_id = item.stream_id if isinstance(item, Chunk) else None
             self.dropped(Drop(inbox.edge.name, stream_id, seq, "flush"))
         inbox.purge()
+
+
+def leg_type(outlet: Outlet) -> type[Leg]:
+    """Say what kind of leg a stream leaves by."""
+    return GatedLeg if outlet.gated else Leg

@@ -349,6 +349,11 @@ class Engine:
             return Account(window)
         return SizedAccount(window, self.options.window_bytes)
 
+    @property
+    def least_window(self) -> int:
+        """How many chunks a node may certainly have in flight, whatever their size."""
+        return self.window if self.options.window_bytes is None else 1
+
     def size(self, payload: Any) -> int:
         """Give the size of a payload in bytes, where bytes are counted; else 0."""
         if self.options.window_bytes is None:

@@ -21,6 +21,7 @@ from .waiting import Restarted
 
 if TYPE_CHECKING:
     from .core import RunCore
+    from .gate import GatedLeg
     from .graph import Edge
     from .leg import Leg
     from .pool import Worker
@@ -134,12 +135,13 @@ class SlotLane(TakingLane):
 class JoinLane(PassingLane):
     """One stream at a join by chunk: pairings in order of seq, decided from the head."""
 
-    __slots__ = ("queue", "step")
+    __slots__ = ("gate", "queue", "step")
 
     def __init__(self, run: RunCore, station: Station, key: LaneKey, explicit: bool) -> None:
         super().__init__(run, station, key, explicit)
         self.queue: deque[Pairing] = deque()
         self.step: Step | None = None
+        self.gate: GatedLeg | None = None
 
     sees_numbers = True
 
@@ -154,6 +156,14 @@ class JoinLane(PassingLane):
             forfeit(chunk)  # one of the branches has failed: nothing is paired any more
         else:
             self.run.fill(self.station, road.edge.slot, chunk, ())
+
+    def undecided(self) -> int:
+        """Say how many pairings are open."""
+        return len(self.queue)
+
+    def pairs(self) -> bool:
+        """Say whether anything is paired any more."""
+        return not self.dead and self.failing is None
 
     def runnable(self) -> bool:
         """Say whether the oldest pairing is decided."""
@@ -195,6 +205,8 @@ class JoinLane(PassingLane):
             if self.spoilt or self.failing is not None:
                 pairing.held = ()  # the joins behind hear the error
             self.run.drop_pairing(pairing)
+        if self.gate is not None:
+            self.gate.go_on()
 
     def restart(self, road: Any, attempt: int) -> None:
         """Drop the pairings of lower attempts, and begin a higher one behind."""
@@ -213,6 +225,8 @@ class JoinLane(PassingLane):
         try:
             while self.runnable() and not run.stopped:
                 pairing = self.queue.popleft()
+                if self.gate is not None:
+                    self.gate.go_on()
                 if pairing.verdict is Verdict.RUN:
                     await self._join(worker, pairing)
                 else:

@@ -112,12 +112,14 @@ class JoinPlan:
         dominator: the nearest site that everything which reaches the join has passed.
         slots: its parameters.
         by_chunk: where the dominator gives a stream, it is paired chunk by chunk.
+        reorders: whether branches meet before it, and spend credit behind that.
     """
 
     site: Site
     dominator: Site
     slots: tuple[Slot, ...]
     by_chunk: bool = False
+    reorders: bool = False
 
     def __repr__(self) -> str:
         how = "by chunk" if self.by_chunk else "by item"

@@ -61,6 +61,7 @@ class InlineRoad:
         for road in out.roads:
             if road.room() <= 0:
                 road.watch(sender)
+        out.watch_gate(sender)
 
     def purge(self) -> None:
         """Let go of nothing: nothing waits."""

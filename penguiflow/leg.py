@@ -11,14 +11,13 @@ envelope moves on as it is, which is worth a third of the throughput.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .completion import Tokens, hold, reaching, release
 from .credit import Account, Copies
-from .inbox import EMPTY, Inbox, Road
+from .inbox import EMPTY, Inbox, Road, Sender
 from .items import Chunk, Heading, StreamEnded, StreamOpened, StreamRestarted, Terminal, copy_chunk
-from .routing import choose, full, unaccepted, wanted
+from .routing import choose, full, room_of, unaccepted, wanted
 from .settling import forfeit, settle
 
 if TYPE_CHECKING:
@@ -28,19 +27,6 @@ if TYPE_CHECKING:
 
 NO_TICKETS: list[Copies] = []
 """Shared by all legs that have none; never written to."""
-
-
-def room_of(roads: Sequence[Road]) -> int:
-    """Say how many items can be sent side by side: to all, of a group's branches to one."""
-    rooms: list[int] = []
-    groups: dict[int, int] = {}
-    for road in roads:
-        if road.edge is None or road.edge.group is None:
-            rooms.append(road.room())
-        else:
-            key = id(road.edge.group)
-            groups[key] = max(groups.get(key, 0), road.room())
-    return min([*rooms, *groups.values()], default=1 << 30)
 
 
 class LegOwner(Protocol):
@@ -165,6 +151,17 @@ class Leg:
             return self.roads[0].room()
         return room_of(self.roads)
 
+    def watch_gate(self, sender: Sender) -> None:
+        """Tell a sender, by `entered`, when a gate lets chunks pass again; here is none."""
+
+    def take_kept(self) -> list[Chunk[Any]]:
+        """Give what a gate keeps, to be let go; here is none."""
+        return EMPTY
+
+    def is_over(self) -> bool:
+        """Say whether the terminal has gone."""
+        return self.terminal is not None
+
     def entered(self) -> None:
         """Take note that one of the roads is not stuck any more."""
         self.stuck -= 1
@@ -220,7 +217,11 @@ class Leg:
         """Send chunks on, in order; those that find no room stand at the door, and the leg is stuck."""
         if self.dead or self.terminal is not None:
             self._discard(batch)
-            return
+        else:
+            self.send(batch)
+
+    def send(self, batch: list[Chunk[Any]]) -> None:
+        """Send chunks on that nothing keeps back."""
         self.chunks += len(batch)
         if self.stamps:
             self.stamp(batch)
@@ -309,7 +310,7 @@ class Leg:
         if self.terminal is not None or attempt <= self.heading.attempt:
             return
         lower, self.buffer = self.buffer, EMPTY
-        for chunk in lower:
+        for chunk in (*lower, *self.take_kept()):
             settle(chunk)
         self.heading = self.heading.at(self.site.path, attempt)
         self.next_seq = self.turned = self.chunks = self.gaps = 0
@@ -324,9 +325,14 @@ class Leg:
             return
         self.flush()
         self.terminal = terminal
+        self.finish(error)
+
+    def finish(self, error: BaseException | None) -> None:
+        """Let the terminal follow the last chunk."""
+        assert self.terminal is not None
         self.run.leg_ended(self, error)
         for road in self.roads:
-            road.lane.writer_ended(road, terminal, error)
+            road.lane.writer_ended(road, self.terminal, error)
         tokens, self.tokens = self.tokens, ()
         release(tokens)
         if self.account is not None:
@@ -335,7 +341,7 @@ class Leg:
 
     def abort(self, terminal: Terminal) -> None:
         """Take the terminal of a run that is over: whoever reads the run is told, nobody else is left."""
-        for chunk in self.buffer:
+        for chunk in (*self.buffer, *self.take_kept()):
             settle(chunk)
         self.buffer = EMPTY
         self.terminal = terminal
@@ -373,7 +379,7 @@ class Leg:
         if self.live == 0 and self.terminal is None and not self.dead:
             self.dead = True
             buffered, self.buffer = self.buffer, EMPTY
-            self._discard(buffered)
+            self._discard([*buffered, *self.take_kept()])
             for owner in self.owners:
                 owner.unread(self)
 

@@ -167,7 +167,7 @@ class Lifetime(RunRecord):
             job.abandon()
         self.held_back = ()
         for leg in list(self.legs.values()):
-            if leg.terminal is None:
+            if not leg.is_over():
                 leg.abort(terminal)
         for lane in list(self.lanes.values()):
             lane.die(terminal)

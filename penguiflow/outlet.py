@@ -54,6 +54,7 @@ class Outlet:
         "fails",
         "forks",
         "forks_if_emitted",
+        "gated",
         "one_room",
         "plain",
         "site",
@@ -73,6 +74,7 @@ class Outlet:
         self.balances: bool = any(edge.group is not None and edge.group.kind == "balance" for edge in forward)
         self.forks: bool = choosy or unproven or any(plan.by_chunk for plan in site.joins)
         self.forks_if_emitted: bool = self.forks or self.checks
+        self.gated: bool = any(plan.by_chunk and plan.reorders for plan in site.joins)
         groups = {id(edge.group) for edge in forward}
         self.one_room: bool = len(forward) + site.is_exit == 1 or (self.balances and len(groups) == 1)
         self.plain: bool = len(edges) == len(forward) == 1 and not (choosy or self.fails)

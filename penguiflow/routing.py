@@ -101,3 +101,16 @@ def _one_of(group: EdgeGroup, members: list[int], roads: Sequence[Destination], 
         assert group.key is not None
         return members[hash(group.key(payload)) % len(members)]
     return max(members, key=lambda index: (roads[index].room(), -index))
+
+
+def room_of(roads: Sequence[Destination]) -> int:
+    """Say how many items can be sent side by side: to all, of a group's branches to one."""
+    rooms: list[int] = []
+    groups: dict[int, int] = {}
+    for road in roads:
+        if road.edge is None or road.edge.group is None:
+            rooms.append(road.room())
+        else:
+            key = id(road.edge.group)
+            groups[key] = max(groups.get(key, 0), road.room())
+    return min([*rooms, *groups.values()], default=1 << 30)

@@ -360,6 +360,7 @@ class Waiting:
             wait = Wait(self.run, f"{self.station.site.key} waits for room behind it", leg)
             for road in leg.roads:
                 road.watch(Room(wait))
+            leg.watch_gate(Room(wait))
             try:
                 await self.wait(wait)
             except BaseException:

@@ -24,7 +24,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "protocols signature type_checks typing_rules wiring".split()
     ),
     tuple(
-        "admission_queue chunks context control core emission engine fanin flow inbox inline invoke lane leg "
+        "admission_queue chunks context control core emission engine fanin flow gate inbox inline invoke lane leg "
         "letters lifetime mail meeting observe options outbox outlet parking pool record routing run runtime "
         "statistics station step stream traffic waiting waits".split()
     ),
