@@ -182,6 +182,20 @@ def gives_streams(site: Site) -> bool:
     return site.works_by_chunk and site.hears_streams and not signature.spreads
 
 
+def names_streams(site: Site) -> bool:
+    """Say whether a stream can come out of a site that was given its id by hand."""
+    seen: set[int] = set()
+    stack = [site]
+    while stack:
+        one = stack.pop()
+        if one.signature.context is not None:
+            return True
+        if one.index not in seen and one.works_by_chunk:
+            seen.add(one.index)
+            stack += [edge.source for edge in one.ins if not edge.policy.on_error]
+    return False
+
+
 def gives_messages(site: Site) -> bool:
     """Say whether a message can come out of a site."""
     signature = site.signature

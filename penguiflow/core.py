@@ -239,7 +239,7 @@ class RunCore(Traffic):
     def _may_still_write(self, lane: Any) -> set[int]:
         """Give the nodes from which the stream of a lane has not come, and those before them."""
         known = {road.edge.index for road in lane.inboxes}
-        sites = [edge.source for edge in lane.station.stream_edges if edge.index not in known]
+        sites = [edge.source for edge in lane.station.named_edges if edge.index not in known]
         return {site.index for site in sites}.union(*map(self.engine.before, sites))
 
     def _live_sites(self) -> set[int]:

@@ -146,7 +146,9 @@ class Lane:
         """Say whether something may still be written to the lane."""
         if self.writers:
             return True
-        return self.explicit and self.seen < (len(self.station.stream_edges) if self.slot is None else 1)
+        if not self.explicit or self.slot is not None:
+            return self.explicit and not self.seen
+        return self.seen < len(self.station.named_edges)
 
     def finish_if_over(self) -> None:
         """End when everything that was written has been worked off."""

@@ -177,9 +177,7 @@ class MailLane(Lane):
         self._take_up()
         worker.has_place = True
         try:
-            last = await self._through(worker, item)
-            if last is not None:
-                await self._send(worker, last, item)
+            await self._carry(worker, item)
             if worker.interrupted:
                 await absorb(run.pool.parking, worker.task)
         finally:
@@ -188,6 +186,16 @@ class MailLane(Lane):
                 worker.at.places.release()
             worker.disengage(run)
             self._put_down()
+
+    async def _carry(self, worker: Worker, item: Message[Any]) -> None:
+        """Carry a message as far as it goes; an interruption of ours ends here."""
+        try:
+            last = await self._through(worker, item)
+            if last is not None:
+                await self._send(worker, last, item)
+        except self.run.pool.parking.cancelled:
+            if not worker.interrupted:
+                raise
 
     async def _through(self, worker: Worker, item: Message[Any]) -> Station | None:
         """Run node after node; gives the one whose result must be sent on, ``None`` where there is none."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from .analysis import names_streams
 from .dispatch import Places
 from .errors import FlowError, StepError
 from .items import Chunk
@@ -74,6 +75,7 @@ class Station:
         "inline",
         "invoke",
         "is_inline",
+        "named_edges",
         "only_way",
         "places",
         "policy",
@@ -83,7 +85,6 @@ class Station:
         "site",
         "skipped",
         "steps",
-        "stream_edges",
         "takes_envelope",
     )
 
@@ -109,9 +110,8 @@ class Station:
         self.sees_chunks: bool = signature.takes is Takes.CHUNK or signature.context is not None
         self.fast: bool = self._is_fast()
         self.batch = 1 if self.fast else STEPS
-        self.stream_edges: tuple[Edge, ...] = tuple(
-            edge for edge in site.ins if not edge.policy.feedback and not edge.policy.on_error
-        )
+        data = [edge for edge in site.ins if not edge.policy.feedback and not edge.policy.on_error]
+        self.named_edges: tuple[Edge, ...] = tuple(edge for edge in data if names_streams(edge.source))
         self.only_way: Edge | None = only_way(site)
         self.takes_envelope: bool = signature.takes in (Takes.CHUNK, Takes.MESSAGE)
         self.inline: Callable[[Any], Any] = self._inline_function()
