@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .leg import Leg
     from .station import Station
 
-Failure = tuple[Exception, Chunk[Any]]
+Failure = tuple[BaseException, Chunk[Any]]
 
 
 class InlineRoad:
@@ -123,7 +123,7 @@ class InlineLane(PassingLane):
         for chunk in batch:
             try:
                 result = function(chunk if takes_envelope else chunk.payload)
-            except Exception as exc:
+            except BaseException as exc:  # nobody else can have raised it here: it is the node's (rule 3.6)
                 return compact(batch[: batch.index(chunk)]), (exc, chunk)
             if result is not None:
                 chunk.payload = result

@@ -136,6 +136,7 @@ async def _give_stream(station: Station, step: Step) -> None:
             raise
     finally:
         step.flush()
+        step.told()
         await generator.aclose()
 
 
@@ -151,6 +152,7 @@ async def _feed(step: Step) -> None:
             raise
     finally:
         step.flush()
+        step.told()
         if hasattr(iterator, "aclose"):
             await iterator.aclose()
 

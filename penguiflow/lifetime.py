@@ -195,6 +195,8 @@ class Lifetime(RunRecord):
         if self.is_over:
             return
         self.is_over = True
+        for timer in self.timers:
+            timer.cancel()
         self.accounts = NOTHING
         if self.stopped:
             self.lanes.clear()

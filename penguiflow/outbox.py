@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
+from anyio.lowlevel import checkpoint
+
 from .completion import release
 from .credit import Account
 from .inbox import EMPTY, UNBOUNDED, Sender
 from .items import Chunk, Item, StreamRestarted, Terminal
+from .pool import ITEMS_PER_TURN
 from .settling import settle
 
 if TYPE_CHECKING:
@@ -151,10 +154,11 @@ class Outbox:
 class Reading(AsyncIterator[Any]):
     """One reading of a run: its items, or its items and events."""
 
-    __slots__ = ("_outbox",)
+    __slots__ = ("_outbox", "_read")
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
+        self._read = 0
 
     async def __anext__(self) -> Any:
         """Take the next item. If cancelled, nothing was taken."""
@@ -175,9 +179,19 @@ class Reading(AsyncIterator[Any]):
                 if outbox.take(item):
                     return item
             if outbox.turn_over():
-                continue
-            if outbox.at_end():
+                self._read += len(outbox.taken)
+                if self._read >= ITEMS_PER_TURN:
+                    # a cancel scope around a reader that is woken before it can look would never be heard
+                    self._read = 0
+                    await checkpoint()
+            elif outbox.at_end():
                 raise StopAsyncIteration
-            if not outbox.items:
-                outbox.waiter = outbox.run.pool.parking.waiter()
-                await outbox.waiter
+            elif not outbox.items:
+                parking = outbox.run.pool.parking
+                waiter = parking.waiter()
+                previous, outbox.waiter = outbox.waiter, waiter
+                try:
+                    await waiter
+                finally:
+                    if previous is not None:  # another task that reads: it looks, too
+                        parking.wake(previous)

@@ -67,6 +67,9 @@ class Parking(Protocol):
     def resuming(self, value: Any, scopes: tuple[Any, ...]) -> None:
         """Look at what a task is resumed with, before it is; called where cancellation is by level."""
 
+    def told(self, scopes: tuple[Any, ...]) -> None:
+        """Take note that an interrupted task knows: what it does from now on in the scopes is cleanup."""
+
     def turn(self) -> Awaitable[None]:
         """Let everybody else run once."""
 
@@ -120,6 +123,9 @@ class AsyncioParking:
 
     def resuming(self, value: Any, scopes: tuple[Any, ...]) -> None:
         """Do nothing: an interruption is told once anyway."""
+
+    def told(self, scopes: tuple[Any, ...]) -> None:
+        """Do nothing: the same."""
 
     async def turn(self) -> None:
         """Let everybody else run once."""
@@ -272,9 +278,13 @@ class TrioParking:
     def resuming(self, value: Any, scopes: tuple[Any, ...]) -> None:
         """Let the cleanup of an interrupted step wait: it is told once, and then shielded for a while."""
         if isinstance(getattr(value, "error", None), self.cancelled):
-            for scope in scopes:
-                if scope is not None:
-                    scope.let_clean_up(self.now() + self._cleanup_timeout)
+            self.told(scopes)
+
+    def told(self, scopes: tuple[Any, ...]) -> None:
+        """Let the cleanup of an interrupted step wait for a while."""
+        for scope in scopes:
+            if scope is not None:
+                scope.let_clean_up(self.now() + self._cleanup_timeout)
 
     async def turn(self) -> None:
         """Let everybody else run once."""
@@ -305,6 +315,22 @@ def current_parking(cleanup_timeout: float) -> Parking:
     if issubclass(anyio.get_cancelled_exc_class(), asyncio.CancelledError):
         return AsyncioParking()
     return TrioParking(cleanup_timeout)
+
+
+async def outlast(parking: Parking, wait: Callable[[], Awaitable[None]], over: Callable[[], bool]) -> None:
+    """Wait for something bounded until it is over.
+
+    If cancelled, it waits on all the same; the cancellation comes behind it.
+    """
+    cancellation: BaseException | None = None
+    with anyio.CancelScope(shield=True):
+        while not over():
+            try:
+                await wait()
+            except parking.cancelled as exc:  # a native one of asyncio, which no shield keeps off
+                cancellation = exc
+    if cancellation is not None:
+        raise cancellation
 
 
 async def absorb(parking: Parking, task: Any) -> None:

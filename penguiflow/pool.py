@@ -291,6 +291,7 @@ class Pool:
         self.worked = 0
         self.closed: bool = False
         self.current: Worker | None = None
+        self._ending: set[Worker] = set()
         self._all_gone: Any = None
 
     def push(self, job: Job) -> None:
@@ -369,7 +370,8 @@ class Pool:
             self.idle.remove(worker)  # cancelled while it rested
         else:
             self.awake = max(0, self.awake - 1)
-        if self.closed and not self.workers and self._all_gone is not None:
+        self._ending.discard(worker)
+        if self.closed and not self._ending and self._all_gone is not None:
             self.parking.wake(self._all_gone)
         elif (self.ready or self.fresh) and self.awake == 0 and not self.closed:
             self.wake_one()
@@ -381,12 +383,11 @@ class Pool:
         """
         self.closed = True
         idle, self.idle = self.idle, []
+        self._ending.update(idle)
         for worker in idle:
             self.awake += 1
             self.parking.wake(worker.waiter)
-        busy = self.workers.difference(idle)
-        if idle and not busy:
+        while self._ending:
             self._all_gone = self.parking.waiter()
-            if self.workers:
-                await self._all_gone
+            await self._all_gone
         self.parking.close()

@@ -10,13 +10,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-import anyio
-
 from .control import as_control
 from .errors import FlowError
 from .items import Chunk, Control, Message, StreamOpened, StreamRestarted
 from .lifecycle import FINAL, Status
 from .outbox import Reading
+from .parking import outlast
 from .statistics import RunStatistics
 from .step import Step
 
@@ -103,6 +102,7 @@ class Run:
             except FlowError as exc:
                 self._result = _Failed(exc)
         if isinstance(self._result, _Failed):
+            await self._core.ended()  # who asks for a result finds nothing of a failed run left behind it
             raise self._result.error
         return self._result
 
@@ -266,8 +266,7 @@ async def leave(run: Run) -> None:
     if core.status not in FINAL:
         core.stop("its scope was left")
     if not core.is_over:
-        with anyio.CancelScope(shield=True):
-            await core.ended()
+        await outlast(core.pool.parking, core.ended, lambda: core.is_over)
 
 
 def facade(core: RunCore) -> Run:

@@ -10,12 +10,11 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-import anyio
-
 from .control import as_control
 from .engine import Engine
 from .items import Control, Headers
 from .lifecycle import FINAL
+from .parking import outlast
 from .run import Run, RunScope, SessionScope, facade, leave
 from .statistics import EdgeStatistics, RuntimeStatistics, StreamStatistics
 
@@ -49,8 +48,8 @@ class Runtime:
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Abort what still runs. If cancelled, it is aborted all the same."""
-        with anyio.CancelScope(shield=True):  # bounded by the cleanup timeout
-            await self._engine.abort()
+        engine = self._engine
+        await outlast(engine.parking, engine.abort, lambda: engine.state == "closed")
 
     async def abort(self) -> None:
         """Cancel all runs, and close; returns when their steps have ended.

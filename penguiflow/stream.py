@@ -234,6 +234,8 @@ class Stream(StreamMarker[T]):
         while True:
             step = lane.step
             if lane.run.stopped:
+                if step is not None:
+                    step.told()
                 raise RunCancelled(f"run {lane.run.id} is over")
             if step is not None and lane.run.paused:
                 await step.wait_for_resume()

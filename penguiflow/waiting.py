@@ -98,6 +98,11 @@ class Waiting:
         scope = self.scope if self.inner is None or isinstance(reason, Stopped) else self.inner
         self.run.pool.parking.interrupt(self.task, scope)
 
+    def told(self) -> None:
+        """Take note that the step's code learns of its interruption now: what follows is cleanup."""
+        if self.reason is not None:
+            self.run.pool.parking.told((self.scope, self.inner))
+
     def input_restarted(self) -> None:
         """Give up the attempt at a stream that begins again; between two attempts there is none."""
         if self.attempting:
@@ -130,6 +135,7 @@ class Waiting:
     def check_alive(self) -> None:
         """Raise where the step can't emit any more."""
         if self.run.stopped:
+            self.told()
             raise RunCancelled(f"run {self.run.id} is over: {self.station.site.key} can't emit any more")
         if self.settled:
             raise StreamClosed(
@@ -143,6 +149,8 @@ class Waiting:
     def check_open(self, leg: Leg) -> None:
         """Raise where nothing can be emitted to a stream."""
         self.check_alive()
+        if leg.terminal is not None or leg.dead:
+            self.told()
         if leg.terminal is not None:
             raise StreamClosed(
                 f"stream {leg.stream_id} of node {self.station.site.key} has ended ({leg.terminal}); "
