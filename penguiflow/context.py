@@ -15,7 +15,7 @@ import anyio
 from .control import Controls
 from .errors import StreamClosed
 from .items import Chunk, ContextMarker, Headers, Item, Message
-from .leg import Leg
+from .leg import LEFT, Leg
 
 if TYPE_CHECKING:
     from .step import Step
@@ -324,10 +324,17 @@ class StreamWriter:
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: Any
     ) -> None:
-        """End the stream. If cancelled, it has ended."""
+        """End the stream; one that an exception leaves ends with its step, and takes nothing more.
+
+        The step may fail with the exception, which is the stream's end then, or be tried again. If cancelled,
+        the stream has ended.
+        """
         leg = self._opened()
         leg.openers -= 1
-        if leg.openers == 0 and leg.terminal is None and exc is None:
+        if leg.openers == 0 and leg.terminal is None:
+            if exc is not None:
+                leg.openers = LEFT
+                return
             self._step.flush()
             leg.end("done")
 

@@ -21,7 +21,7 @@ from .items import Chunk, Control, Drop, Headers, Heading, Item
 from .lane import LaneKey, PassingLane
 from .leg import Leg
 from .observe import StepStarted
-from .outlet import Outlet, Way
+from .outlet import MisplacedLane, Outlet, Way
 from .record import NEVER
 from .station import Station
 from .step import Step
@@ -88,7 +88,7 @@ class RunCore(Traffic):
         elif step not in leg.owners and step.lane is None:
             self._own(step, leg)
         if by_hand:
-            leg.openers += 1
+            leg.openers = max(leg.openers, 0) + 1
         return leg
 
     def _own(self, step: Emission, leg: Leg) -> None:
@@ -147,7 +147,7 @@ class RunCore(Traffic):
         for way in outlet.ways:
             lane = self._lane(way, leg, named=named)
             roads += (lane.road(way.edge, leg, reaching(tokens, way.edge.reach) if tokens else ()),)
-            if way.lane_type is StreamLane:
+            if way.begins:
                 self.opened = (*self.opened, lane)
         if site.is_exit:
             roads += (self.outbox.road(leg),)
@@ -166,12 +166,12 @@ class RunCore(Traffic):
         """Let a gate know the joins behind it."""
         plans = [plan for plan in leg.site.joins if plan.by_chunk and plan.reorders]
         lanes = [self.lanes.get((plan.site.index, leg.stream_id)) for plan in plans]
-        leg.guard([lane for lane in lanes if lane is not None])
+        leg.guard([lane for lane in lanes if lane is not None and not isinstance(lane, MisplacedLane)])
 
-    def _begin_reading(self, lane: StreamLane) -> None:
+    def _begin_reading(self, lane: StreamLane | MisplacedLane) -> None:
         """Begin the step that reads a stream, or let its join know; everything behind it is open now."""
         site = lane.station.site
-        if site.join is None:
+        if site.join is None or isinstance(lane, MisplacedLane):
             lane.begin()
         elif not lane.filled:
             lane.filled = True

@@ -29,6 +29,10 @@ NO_TICKETS: list[Copies] = []
 """Shared by all legs that have none; never written to."""
 
 
+LEFT = -1
+"""So many have a stream open that an exception has left, see `StreamWriter`."""
+
+
 class LegOwner(Protocol):
     """Who writes a leg: a lane that works chunk by chunk, a step, or a run's input."""
 

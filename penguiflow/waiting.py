@@ -13,7 +13,7 @@ import anyio
 
 from .credit import Ticket
 from .errors import RunCancelled, StepTimeout, StreamClosed, StreamIdle
-from .leg import Leg
+from .leg import LEFT, Leg
 from .waits import Clock, Wait
 
 if TYPE_CHECKING:
@@ -149,17 +149,16 @@ class Waiting:
     def check_open(self, leg: Leg) -> None:
         """Raise where nothing can be emitted to a stream."""
         self.check_alive()
-        if leg.terminal is not None or leg.dead:
-            self.told()
         if leg.terminal is not None:
-            raise StreamClosed(
-                f"stream {leg.stream_id} of node {self.station.site.key} has ended ({leg.terminal}); "
-                f"rule 1.3: nothing follows the terminal"
-            )
-        if leg.dead:
-            raise StreamClosed(
-                f"nobody reads stream {leg.stream_id} of node {self.station.site.key} any more"
-            )
+            why = f"has ended ({leg.terminal}); rule 1.3: nothing follows the terminal"
+        elif leg.openers == LEFT:
+            why = "was left by an exception; rule 1.3: leaving open_stream ends it"
+        elif leg.dead:
+            why = "is read by nobody any more"
+        else:
+            return
+        self.told()
+        raise StreamClosed(f"stream {leg.stream_id} of node {self.station.site.key} {why}")
 
     # -- places
 

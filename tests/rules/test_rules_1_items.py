@@ -522,6 +522,28 @@ async def test_rule_1_3_emitting_after_done_raises_stream_closed() -> None:
     assert [(e.terminal, e.chunks) for e in events if isinstance(e, StreamEnded)] == [("done", 1)] * 2
 
 
+async def test_rule_1_3_a_stream_that_an_exception_left_takes_nothing_more() -> None:
+    """Also where the node catches the exception; the stream ends with its step then."""
+    told: list[str] = []
+
+    @node
+    async def opens(n: int, ctx: Context) -> None:
+        with suppress(LookupError):
+            async with ctx.open_stream("s") as stream:
+                await stream.send(n)
+                raise LookupError
+        for again in (stream.send(2), ctx.emit_chunk(3, stream_id="s")):
+            with pytest.raises(StreamClosed) as caught:
+                await again
+            told.append(str(caught.value))
+
+    async with Flow("f", opens).open() as runtime, runtime.run(1) as run:
+        events = [event async for event in run.events()]
+    assert [e.payload for e in events if isinstance(e, Chunk)] == [1]
+    assert [e.terminal for e in events if isinstance(e, StreamEnded)] == ["cancelled"]
+    assert ["left by an exception" in text for text in told] == [True, True]
+
+
 async def test_rule_1_3_sending_after_open_stream_is_left_raises() -> None:
     """Leaving `open_stream` ends the stream; its `send` and its id are closed from then on."""
     raised: list[type] = []
