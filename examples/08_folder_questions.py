@@ -32,12 +32,6 @@ class Question:
 
 
 @dataclass(frozen=True)
-class File:
-    path: Path
-    text: str
-
-
-@dataclass(frozen=True)
 class Passage:
     path: Path
     line: int
@@ -79,18 +73,22 @@ def find(question: Question) -> Spread[Path]:
 
 
 @node(thread=True, concurrency=4)
-def read(path: Path) -> File:
-    return File(path, path.read_text(encoding="utf-8", errors="replace"))
+def read(path: Path) -> Passage | None:
+    try:
+        return Passage(path, 1, path.read_text(encoding="utf-8", errors="replace"))
+    except OSError as error:
+        print(f"left out: {error}", file=sys.stderr)
+        return None
 
 
 @node
-def split(file: File) -> list[Passage]:
+def split(file: Passage) -> list[Passage]:
     """Make a passage of every paragraph and list item; headings, tables and code are left out."""
     passages, begun, in_code = list[Passage](), list[str](), False
     for number, line in enumerate([*file.text.splitlines(), ""], start=1):
         fence = line.lstrip().startswith(("```", "~~~"))
         aside = in_code or fence or not line.strip() or line.startswith(("#", "|", "    "))
-        if begun and (aside or re.match(r"\s*([-*+]|\d[\d.]*)\s", line)):
+        if begun and (aside or re.match(r"\s*([-*+]|\d[\d.]*[.)])\s", line)):
             passages.append(Passage(file.path, number - len(begun), "\n".join(begun)))
             begun = []
         if not aside:
@@ -135,8 +133,10 @@ def documents_in(folder: Path) -> Iterator[Path]:
 
 
 def sentences(text: str) -> list[str]:
-    joined = " ".join(re.sub(r"^\s*([-*+>]|\d[\d.]*)\s+", "", text).split())
-    return [part for part in re.split(r"(?<=[.!?])\s+(?=\W*[A-Z])", joined) if len(part.split()) > 3]
+    text = re.sub(r"(?m)^[\s>]*((#+|[-*+]|\d[\d.]*[.)])\s+)?", "", text)  # no marks of lines,
+    text = " ".join(re.sub(r"\[([^]]+)\]\([^)]*\)", r"\1", text).split())  # no targets of links,
+    text = re.sub(r"(?<![\w`])([*_]{1,3})(\S|\S.*?\S)\1(?![\w`])", r"\2", text)  # no marks of emphasis
+    return [part for part in re.split(r"(?<=[.!?])\s+(?=\W*[A-Z])", text) if len(part.split()) > 3]
 
 
 def words(texts: list[str]) -> list[list[str]]:

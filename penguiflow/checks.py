@@ -178,6 +178,25 @@ def _check_streams(edge: Edge, streaming: frozenset[int]) -> None:
         )
 
 
+def why_no_stream(edge: Edge, giver: str) -> str | None:
+    """Say why a stream can't take an edge, though that could not be known when the flow was built.
+
+    ``None`` where it can.
+    """
+    site = edge.target
+    inside = type_name(edge.type)
+    if edge.takes is Takes.MESSAGE:
+        remedy = f"take Chunk[{inside}], {inside} or Stream[{inside}]"
+        return f"node {site.key} takes a message, and {giver} gave a stream; {remedy}"
+    loop = next((out for out in site.outs if out.policy.feedback), None)
+    if loop is None or not site.works_by_chunk or site.signature.opens:
+        return None
+    return (
+        f"node {site.key} hands a stream on, and {giver} gave one, but the feedback edge {loop.name} carries "
+        f"messages only (rule 2.7); put a node before it that takes Stream[{inside}] and returns"
+    )
+
+
 def _check_envelopes(site: Site) -> None:
     """Refuse a site that takes streams or chunks where only messages can come."""
     for takes in (Takes.CHUNK, Takes.STREAM):

@@ -54,6 +54,10 @@ class BatchLane(PassingLane):
         self.run.pool.worked += len(batch)
         self.cursor = iter(batch)
 
+    def free_hands(self) -> int:
+        """Say whether a chunk could be begun at once: one at a time is."""
+        return super().free_hands() if self.cursor is None else 0
+
     def current(self) -> int:
         """Give the index of the chunk in progress."""
         return len(self.batch) - int(self.cursor.__length_hint__()) - 1
@@ -144,13 +148,13 @@ class WalkingLane(BatchLane):
                 worker.lane = current = lane
                 lane = None
                 worker.at = station = current.station
-                function = station.function
+                function, expected = station.function, station.promise.expected
                 current.begun, current.stale = 0, False
                 began = perf_counter() if len(current.batch) >= station.batch else 0.0
                 try:
                     for chunk in current.cursor:
                         result = await function(chunk.payload)
-                        chunk.payload = result if result is not None else current.hole(chunk)
+                        chunk.payload = result if type(result) is expected else current.other(chunk, result)
                     lane = current.hand_on(began)
                 except BaseException as exc:
                     current.broke(exc)
@@ -164,11 +168,14 @@ class WalkingLane(BatchLane):
         finally:
             worker.disengage(run)
 
-    def hole(self, chunk: Chunk[Any]) -> object:
-        """Let a chunk go for which the node gave nothing."""
-        settle(chunk)
-        self.holes = True
-        return HOLE
+    def other(self, chunk: Chunk[Any], result: Any) -> Any:
+        """Look at what is not of the class that was promised; let a chunk go that became nothing."""
+        if result is None:
+            settle(chunk)
+            self.holes = True
+            return HOLE
+        self.station.promise.check(result)
+        return result
 
     def hand_on(self, began: float) -> WalkingLane | None:
         """Hand the results on; where the next lane is free to, it takes them over at once."""
@@ -316,6 +323,11 @@ class ParallelLane(PassingLane):
     def quiet(self) -> bool:
         """Say whether everything that was taken is in its successors' hands."""
         return not self.out.stuck and not self.active
+
+    def free_hands(self) -> int:
+        """Say how many more chunks could be begun at once."""
+        places = self.station.places
+        return places.limit - places.taken + self.has_place
 
     def restart(self, road: Any, attempt: int) -> None:
         """Drop what is left of lower attempts, and begin a higher one behind."""

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import anyio
 
 from .control import Controls
-from .errors import StreamClosed
+from .given import check_chunk_options, check_inherited
 from .items import Chunk, ContextMarker, Headers, Item, Message
-from .leg import LEFT, Leg
+from .mapping import run_side_by_side
+from .writer import StreamWriter, would_block
 
 if TYPE_CHECKING:
     from .step import Step
@@ -97,6 +98,8 @@ class Context(ContextMarker):
 
         If cancelled while it waits for credit, nothing was emitted.
         """
+        if headers is not None or meta is not None:
+            check_inherited(headers, meta)
         message: Message[Any] = await self._step.emit_message(payload, to, headers, meta)
         return message
 
@@ -109,9 +112,11 @@ class Context(ContextMarker):
         meta: dict[str, Any] | None = None,
     ) -> Message[Any]:
         """Emit a message, or raise `anyio.WouldBlock` where there is no credit or no room for it."""
+        if headers is not None or meta is not None:
+            check_inherited(headers, meta)
         message: Message[Any] | None = self._step.emit_message_nowait(payload, to, headers, meta)
         if message is None:
-            raise anyio.WouldBlock
+            raise anyio.WouldBlock(would_block(self._step, "a message"))
         return message
 
     async def emit_chunk(
@@ -152,6 +157,8 @@ class Context(ContextMarker):
             chunk = step.emit_at_once(payload)
             if chunk is not None:
                 return chunk
+        else:
+            check_chunk_options(parent, stream_id, seq, meta, timeout)
         leg = step.leg_for(stream_id, to)
         return await step.emit_chunk(
             leg, payload, parent=parent, seq=seq, done=done, meta=meta, timeout=timeout
@@ -170,10 +177,12 @@ class Context(ContextMarker):
     ) -> Chunk[Any]:
         """Emit a chunk, or raise `anyio.WouldBlock` where there is no credit or no room for it."""
         step = self._step
+        if parent is not None or stream_id is not None or seq is not None or meta is not None:
+            check_chunk_options(parent, stream_id, seq, meta)
         leg = step.leg_for(stream_id, to)
         chunk = step.emit_chunk_nowait(leg, payload, parent=parent, seq=seq, done=done, meta=meta)
         if chunk is None:
-            raise anyio.WouldBlock
+            raise anyio.WouldBlock(would_block(step, f"stream {leg.stream_id}"))
         return chunk
 
     def open_stream(
@@ -208,28 +217,14 @@ class Context(ContextMarker):
     ) -> list[R]:
         """Call an async function on each item, at most ``limit`` at a time; the results are in order.
 
-        The first error cancels the others and is raised as it is. If cancelled, all calls are.
+        The first error cancels the others and is raised as it is; a ``CancelledError`` that a call has
+        caused itself is such an error. If cancelled, all calls are; their cleanup may wait, for the
+        runtime's cleanup timeout at most.
         """
         if limit < 1:
             raise ValueError(f"map(limit={limit}): the limit is at least 1")
-        results: dict[int, R] = {}
-        errors: list[Exception] = []
-        pending = iter(enumerate(items))
-
-        async def work() -> None:
-            try:
-                for index, item in pending:
-                    results[index] = await function(item)
-            except Exception as exc:
-                errors.append(exc)
-                group.cancel_scope.cancel()
-
-        async with anyio.create_task_group() as group:
-            for _ in range(limit):
-                group.start_soon(work)
-        if errors:
-            raise errors[0]
-        return [results[index] for index in sorted(results)]
+        run = self._step.run
+        return await run_side_by_side(function, items, limit, run.pool.parking, run.cleanup_timeout)
 
     def controls(self) -> Controls:
         """Give the commands that reach this node from now on: ``async for control in ctx.controls()``."""
@@ -283,94 +278,3 @@ class State(MutableMapping[str, Any]):
 
 
 _DELETED = object()
-
-
-class StreamWriter:
-    """The writing end of a stream that a node has opened by hand."""
-
-    __slots__ = ("_leg", "_meta", "_step", "_stream_id", "_to", "_window")
-
-    def __init__(
-        self,
-        step: Step,
-        stream_id: str | None,
-        meta: dict[str, Any] | None,
-        window: int | None,
-        to: str | None,
-    ) -> None:
-        if window is not None and window < 1:
-            raise ValueError(f"open_stream(window={window}): a window is at least 1")
-        self._step = step
-        self._stream_id = stream_id
-        self._meta = meta
-        self._window = window
-        self._to = to
-        self._leg: Leg | None = None
-
-    async def __aenter__(self) -> StreamWriter:
-        """Open the stream. If cancelled, it is not opened."""
-        self._step.check_alive()
-        self._leg = self._step.run.open_leg(
-            self._step,
-            self._stream_id,
-            explicit=True,
-            to=self._to,
-            window=self._window,
-            by_hand=True,
-            meta=self._meta,
-        )
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: Any
-    ) -> None:
-        """End the stream; one that an exception leaves ends with its step, and takes nothing more.
-
-        The step may fail with the exception, which is the stream's end then, or be tried again. If cancelled,
-        the stream has ended.
-        """
-        leg = self._opened()
-        leg.openers -= 1
-        if leg.openers == 0 and leg.terminal is None:
-            if exc is not None:
-                leg.openers = LEFT
-                return
-            self._step.flush()
-            leg.end("done")
-
-    @property
-    def id(self) -> str:
-        """The id of the stream."""
-        return self._opened().stream_id
-
-    def _opened(self) -> Leg:
-        if self._leg is None:
-            raise StreamClosed("the stream is opened by `async with`")
-        return self._leg
-
-    async def send(
-        self,
-        payload: Any,
-        *,
-        seq: int | None = None,
-        done: bool = False,
-        meta: dict[str, Any] | None = None,
-        timeout: float | None = None,
-    ) -> Chunk[Any]:
-        """Emit a chunk; like `Context.emit_chunk`.
-
-        If cancelled while it waits for credit, nothing was emitted.
-        """
-        leg = self._opened()
-        laid = {**(self._meta or {}), **(meta or {})} or None
-        return await self._step.emit_chunk(leg, payload, seq=seq, done=done, meta=laid, timeout=timeout)
-
-    def send_nowait(
-        self, payload: Any, *, seq: int | None = None, done: bool = False, meta: dict[str, Any] | None = None
-    ) -> Chunk[Any]:
-        """Emit a chunk, or raise `anyio.WouldBlock` where there is no credit or no room for it."""
-        laid = {**(self._meta or {}), **(meta or {})} or None
-        chunk = self._step.emit_chunk_nowait(self._opened(), payload, seq=seq, done=done, meta=laid)
-        if chunk is None:
-            raise anyio.WouldBlock
-        return chunk

@@ -52,7 +52,7 @@ class Controls:
     def next_nowait(self) -> Control:
         """Take the next command, or raise `anyio.WouldBlock` where there is none."""
         if not self._pending:
-            raise anyio.WouldBlock
+            raise anyio.WouldBlock("no command waits")
         return self._pending.popleft()
 
     def __aiter__(self) -> Controls:

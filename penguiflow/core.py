@@ -138,7 +138,7 @@ class RunCore(Traffic):
         site = outlet.site
         if leg.explicit:
             self.names_streams = True
-        if self.engine.observed:
+        if self.engine.observers.active:
             self.notify(leg.opened())
         pairings = self.pair_stream(site, leg.tokens) if site.joins else ()
         tokens = leg.tokens + pairings
@@ -186,7 +186,7 @@ class RunCore(Traffic):
         lane = self.lanes.get(key)
         if lane is None:
             lane = self.lanes[key] = way.lane_type(self, station, key, named)
-            if self.engine.observed:
+            if self.engine.observers.active:
                 self.notify(StepStarted(self.id, station.site.key, stream_id))
             if isinstance(lane, PassingLane):
                 self._open_behind(lane, leg, named=named)
@@ -355,10 +355,7 @@ class RunCore(Traffic):
 
     def _cancel_stream(self, leg: Leg) -> None:
         leg.end("cancelled")
-        if not leg.dead:
-            leg.dead = True
-            for owner in leg.owners:
-                owner.unread(leg)
+        leg.cut()
 
     def _flush(self, control: Control) -> None:
         """Let everything go on that the runtime holds back; or drop what waits, and report it."""

@@ -89,8 +89,11 @@ class Emission(Waiting):
         If cancelled while it waits for credit, nothing was emitted.
         """
         if timeout is not None:
-            with anyio.fail_after(timeout):
+            with anyio.move_on_after(timeout) as scope:
                 await self._wait_until_emittable(leg)
+            if scope.cancelled_caught:
+                where = f"stream {leg.stream_id} of node {self.station.site.key} in run {self.run.id}"
+                raise TimeoutError(f"{where}: no credit within {timeout} s; nothing was emitted")
         self.check_open(leg)
         leg.verify(payload)
         self._check_seq(leg, seq)

@@ -18,9 +18,11 @@ from .admission import check_payload, plain_inputs
 from .admission_queue import AdmissionQueue
 from .core import RunCore
 from .credit import FREE, Account, SizedAccount
+from .dropping import new_inbox
 from .errors import DeadlineExceeded, RunRejected
+from .given import check_run_options
 from .graph import Edge, Site
-from .inbox import Meter, new_inbox
+from .inbox import Meter
 from .invoke import build
 from .items import Headers
 from .observe import Observers
@@ -64,7 +66,6 @@ class Engine:
         "hop_limit",
         "meters",
         "observe",
-        "observed",
         "observers",
         "options",
         "outlets",
@@ -91,7 +92,6 @@ class Engine:
         self.options: Options = options
         self.observers: Observers = Observers(options.observers)
         self.observe: Callable[[object], None] = self.observers.tell
-        self.observed: bool = bool(options.observers)
         self.queue: AdmissionQueue = AdmissionQueue(options.max_runs)
         self.state: str = "new"
         self.was_opened: bool = False
@@ -160,9 +160,9 @@ class Engine:
             core.stop("the runtime was closed")
         for core in cores:
             await core.ended()
-        self.state = "closed"
         if self._given_pool is None:
             await self.pool.close()
+        self.state = "closed"
 
     async def drain(self, timeout: float | None) -> None:
         """Refuse new runs, stop the sources, and deliver what is inside.
@@ -194,8 +194,7 @@ class Engine:
         if self.state != "open":
             raise RunRejected(
                 f"the runtime of flow {self.flow.name} is "
-                f"{'not open yet' if self.state == 'new' else self.state}: "
-                f"it takes no runs"
+                f"{'not open yet' if self.state == 'new' else self.state}: it takes no runs"
             )
 
     # -- runs
@@ -219,9 +218,7 @@ class Engine:
         """Raise `RunRejected` where no entry takes a payload; say whether it goes in as a stream."""
         if to is None and type(payload) in self._plain_inputs:
             return False
-        is_stream = isinstance(payload, AsyncIterable)
-        check_payload(self.plan, payload, to, is_stream=is_stream)
-        return is_stream
+        return check_payload(self.plan, payload, to, is_stream=isinstance(payload, AsyncIterable))
 
     async def begin_session(
         self,
@@ -233,6 +230,7 @@ class Engine:
     ) -> Session:
         """Begin a run that is fed by hand. If cancelled, it was not begun."""
         self.check_open()
+        check_payload(self.plan, None, to, is_stream=True)
         core = await self._admit(headers, deadline, run_id, meta)
         item = heading_item(core.heading(self.plan.root, "", 1, None))
         step = Step(core, self.stations[0], None, item, FREE, ())
@@ -271,14 +269,14 @@ class Engine:
         self, headers: Headers | None, deadline: float | None, run_id: str | None, meta: dict[str, Any] | None
     ) -> RunCore:
         """Admit a run, when there is a place for it. If cancelled, none was taken."""
-        if deadline is not None and deadline < 0:
-            raise ValueError(f"deadline={deadline}: seconds from now, not less than 0")
+        check_run_options(headers, deadline, run_id, meta)
         if run_id is not None:
             self._check_id(run_id)
         expires = None if deadline is None else self.parking.now() + deadline
         if self.options.max_runs is not None and self.queue.must_wait(len(self.runs)):
             await self._wait_for_admission(deadline)
-            if run_id is not None:  # somebody may have taken it in the meantime
+            if run_id is not None and run_id in self.runs:  # somebody took it in the meantime
+                self.queue.admit_next(self.parking, len(self.runs))
                 self._check_id(run_id)
         core = self._new_core(
             run_id, headers.copy() if headers is not None else Headers(), dict(meta or {}), expires

@@ -136,7 +136,7 @@ class _Level:
             )
         for origin in origins:
             for entry in target.entries:
-                edge = _connect(self.draft, origin, entry, policy, source.name)
+                edge = _connect(self.draft, origin, entry, policy, source.name, len(self.path))
                 if grouped:
                     self._group(edge, (origin.index, bundle))
 
@@ -147,8 +147,10 @@ class _Level:
         edge.group.edges += (edge,)
 
 
-def _connect(draft: Draft, source: Site, target: Site, policy: EdgePolicy, called: str) -> Edge:
-    edge = Edge(len(draft.edges), source, target, policy, called)
+def _connect(
+    draft: Draft, source: Site, target: Site, policy: EdgePolicy, called: str, depth: int = 0
+) -> Edge:
+    edge = Edge(len(draft.edges), source, target, policy, called, depth)
     draft.edges.append(edge)
     target.ins += (edge,)
     if policy.on_error:

@@ -48,6 +48,18 @@ class OpenRoad:
         """Say that there is always room."""
         return UNBOUNDED
 
+    def freedom(self) -> tuple[bool, int]:
+        """Say that everything is taken at once."""
+        return True, UNBOUNDED
+
+    def refuses(self, payload: Any) -> bool:
+        """Say that everything is taken."""
+        return False
+
+    def take_refused(self) -> list[Any]:
+        """Give nothing: nothing is refused."""
+        return []
+
     def available(self) -> int:
         """Say that nothing waits."""
         return 0

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from .draw import dot, mermaid, svg
+from .errors import GraphError
 from .graph import Plan
 from .items import Chunk, Headers, Message
 from .node import Node, node
@@ -19,7 +20,7 @@ from .options import Options
 from .plan import build_plan
 from .run import Run, RunScope
 from .runtime import Runtime
-from .wiring import Wirable
+from .wiring import Wirable, part_name
 
 
 class Flow(Wirable):
@@ -40,6 +41,8 @@ class Flow(Wirable):
     wires: tuple[Any, ...]
 
     def __init__(self, name: str, *wires: Any) -> None:
+        if not isinstance(name, str) or not name:
+            raise GraphError(f'Flow({_shown(name)}, …): a flow has a name first; write: Flow("name", …)')
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "wires", wires)
         object.__setattr__(self, "plan", build_plan(name, wires))
@@ -66,9 +69,9 @@ class Flow(Wirable):
 
         Args:
             window: how many chunks of a stream (or emitted messages of a step) may be in flight.
-            window_bytes: how many bytes of them, as well. sizer: how many bytes a payload has; by default the
-            length of bytes, of a str in UTF-8, else of its
-                JSON.
+            window_bytes: how many bytes of them, as well.
+            sizer: how many bytes a payload has, a whole number; by default the length of bytes, of a str in
+                UTF-8, else of its JSON.
             max_runs: how many runs may be live; further ones wait in order. ``None``: any number.
             hop_limit: how often the messages of one run may pass feedback edges.
             cleanup_timeout: how many seconds the cleanup of a cancelled step may wait.
@@ -141,6 +144,10 @@ class Flow(Wirable):
 
     def __repr__(self) -> str:
         return f"<flow {self.name}: {len(self.plan.sites) - 1} nodes, {len(self.plan.edges)} edges>"
+
+
+def _shown(name: object) -> str:
+    return part_name(name) if callable(name) else repr(name)
 
 
 class FlowStream:

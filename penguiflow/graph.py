@@ -7,7 +7,7 @@ and bound to no event loop and no run. Knows nothing of how it is built (`plan`)
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -52,6 +52,7 @@ class Edge:
         target: where it ends.
         policy: its options.
         called: the name by which the source feeds a join: its own, or that of the nested flow it is in.
+        depth: how many nested flows hold the ``>>`` that it was made by.
         name: both ends, ``a→b``.
         slot: index of the join slot it feeds; ``None`` where the target is no join.
         takes: what envelope the target takes from it.
@@ -65,6 +66,7 @@ class Edge:
         reach: each (site, slot) of a join and (site, -1) of a gather that an item which takes the edge can
             still arrive at, the edge's own target included. As to a join, ways through its dominator do not
             count: behind that a pairing of its own begins.
+        addresses: what ``to=`` may call its target: nested flows on the way in, then the node by its path.
     """
 
     index: int
@@ -72,6 +74,7 @@ class Edge:
     target: Site
     policy: EdgePolicy
     called: str
+    depth: int = 0
     name: str = ""
     slot: int | None = None
     takes: Takes = Takes.ITEM
@@ -82,9 +85,13 @@ class Edge:
     routed: bool = False
     group: EdgeGroup | None = None
     reach: frozenset[Place] = frozenset()
+    addresses: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.name = f"{self.source.key}→{self.target.key}"
+        inner = self.target.path[self.depth :]
+        ways = ("/".join(inner[:count]) for count in range(1, len(inner) + 1))
+        self.addresses = tuple(dict.fromkeys((*ways, self.target.key)))
         self.attach(None)
 
     def attach(self, slot: int | None) -> None:
@@ -101,6 +108,20 @@ class Edge:
 
     def __repr__(self) -> str:
         return f"<edge {self.name}>"
+
+
+def addressed(edges: Sequence[Edge], to: str) -> tuple[tuple[Edge, ...], tuple[str, ...]]:
+    """Give the edges that ``to=`` means, and the paths of the nodes where it can mean several.
+
+    A nested flow is meant by its name. The bare name of a node inside one will do, where there is one such.
+    """
+    found = tuple(edge for edge in edges if to in edge.addresses)
+    if not found:
+        found = tuple(edge for edge in edges if to == edge.target.name)
+        keys = tuple(dict.fromkeys(edge.target.key for edge in found))
+        if len(keys) > 1:
+            return (), keys
+    return found, ()
 
 
 @dataclass(eq=False, slots=True, repr=False)

@@ -1,23 +1,19 @@
 """Inboxes: where the items of one edge wait, for one lane.
 
-Owns an edge's capacity and its overflow policy. Invariant (rule 2.2): what waits, including what a worker has
-taken but not begun, never exceeds the capacity; what came beyond it stands *at the door*, still with its
-sender, who is told when the last of it is in. Offered = delivered + dropped + waiting, always (rule 2.9).
-Knows nothing of what the lane does.
+Owns an edge's capacity. Invariant (rule 2.2): what waits, including what a worker has taken but not begun,
+never exceeds the capacity; what came beyond it stands *at the door*, still with its sender, who is told when
+the last of it is in. Offered = delivered + dropped + waiting, always (rule 2.9). Knows nothing of what the
+lane does; edges that never let their senders wait are in `dropping`.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .credit import FREE, Account
-from .items import Drop, Item
-from .overflow import ENDS_WINDOW, drop_newest, drop_oldest, merge_into_newest
-from .routing import full
-from .settling import settle
+from .credit import Account
+from .errors import StepError
 
 if TYPE_CHECKING:
-    from .core import RunCore
     from .graph import Edge
     from .lane import Lane
 
@@ -72,6 +68,15 @@ class Road(Protocol):
     def room(self) -> int:
         """Say how many items can be sent without standing at the door."""
 
+    def freedom(self) -> tuple[bool, int]:
+        """Say how free the node behind is, against the others of ``balance=True``: the greater, the freer."""
+
+    def refuses(self, payload: Any) -> bool:
+        """Say whether a payload would find no room, and may not wait for any."""
+
+    def take_refused(self) -> list[Any]:
+        """Give what was refused for want of room, once."""
+
     def receive(self, batch: list[Any], sender: Sender) -> None:
         """Take items over; the list is the receiver's from now on."""
 
@@ -96,7 +101,7 @@ class Inbox:
     )
 
     gate: Account | None = None
-    """What items go on through, besides the capacity; see `OverflowInbox`."""
+    """What items go on through, besides the capacity; see `dropping`."""
 
     def __init__(self, edge: Edge, meter: Meter, lane: Lane, writer: Any, capacity: int) -> None:
         self.edge: Edge = edge
@@ -118,6 +123,19 @@ class Inbox:
     def room(self) -> int:
         """Say how many items can be sent without standing at the door."""
         return 0 if self.door else self.capacity - len(self.items) - self.unstarted
+
+    def freedom(self) -> tuple[bool, int]:
+        """Say whether something can wait, and how many hands are free beyond those for what waits."""
+        waiting = len(self.items) + self.unstarted + len(self.door or ())
+        return waiting < self.capacity, self.lane.free_hands() - waiting
+
+    def refuses(self, payload: Any) -> bool:
+        """Say whether a payload would find no room, and may not wait for any."""
+        return self.edge.policy.overflow == "fail" and self.room() <= 0
+
+    def take_refused(self) -> list[Any]:
+        """Give nothing: who sends here waits."""
+        return EMPTY
 
     def receive(self, batch: list[Any], sender: Sender) -> None:
         """Take items over; those beyond the capacity stand at the door."""
@@ -246,7 +264,15 @@ class SizedInbox(Inbox):
         return min(1, super().room())
 
     def _fitting(self, batch: list[Any]) -> int:
-        """Say how many of a batch fit into both budgets."""
+        """Say how many of a batch fit into both budgets; -1 where a sizer has raised, and the run is over."""
+        try:
+            return self._count_fitting(batch)
+        except Exception as exc:
+            run = self.lane.run
+            run.fail(exc if isinstance(exc, StepError) else broken(self.edge, run.id, "sizer", exc))
+            return -1
+
+    def _count_fitting(self, batch: list[Any]) -> int:
         room = self.capacity - len(self.items) - self.unstarted
         waiting = self._waiting_bytes()
         for count, item in enumerate(batch):
@@ -264,6 +290,9 @@ class SizedInbox(Inbox):
             self._refuse(batch)
             return
         count = 0 if self.door else self._fitting(batch)
+        if count < 0:
+            self._refuse(batch)
+            return
         if count:
             self._admit(batch[:count])
         if count < len(batch):
@@ -275,6 +304,8 @@ class SizedInbox(Inbox):
         """Let in who stands at the door and fits."""
         if self.door:
             count = self._fitting(self.door)
+            if count < 0:
+                return
             entering, self.door = self.door[:count], self.door[count:]
             if entering:
                 self._admit(entering)
@@ -284,100 +315,9 @@ class SizedInbox(Inbox):
             self.lane.wake()
 
 
-class OverflowInbox(Inbox):
-    """What waits on an edge that never lets its senders wait: it drops, merges or fails.
-
-    Where it drops or merges, a stream's window ends here: acceptance brings the credit home, and what goes on
-    to the node rides on the *gate*, a window of its own of the size of the edge (rule 2.9).
-    """
-
-    __slots__ = ("gate",)
-
-    def __init__(self, edge: Edge, meter: Meter, lane: Lane, writer: Any, capacity: int) -> None:
-        super().__init__(edge, meter, lane, writer, capacity)
-        self.gate: Account | None = Account(capacity) if edge.policy.overflow in ENDS_WINDOW else None
-
-    def room(self) -> int:
-        """Say that there is always room, where the edge does not fail."""
-        return UNBOUNDED if self.gate is not None else super().room()
-
-    def receive(self, batch: list[Any], sender: Sender) -> None:
-        """Take items over one by one, each as the policy says."""
-        lane = self.lane
-        if lane.dead:
-            self._refuse(batch)
-            return
-        for item in batch:
-            if self.gate is not None:
-                ticket, item._ticket = item._ticket, FREE
-                ticket.home()
-            self._accept(item, lane.run)
-        if not lane.scheduled:
-            lane.wake()
-
-    def _accept(self, item: Item[Any], run: RunCore) -> None:
-        if len(self.items) + self.unstarted < self.capacity:
-            self._admit([item])
-            return
-        policy = self.edge.policy
-        if policy.overflow == "fail":
-            settle(item)
-            run.fail(full(self.edge, run.id))
-            return
-        self.meter.offered += 1
-        self.meter.dropped += 1
-        gone = self._choose(item)
-        run.dropped(
-            Drop(
-                self.edge.name, getattr(gone, "stream_id", None), getattr(gone, "seq", None), policy.overflow
-            )
-        )
-        settle(gone)
-
-    def _choose(self, item: Item[Any]) -> Item[Any]:
-        policy = self.edge.policy
-        if not self.items or policy.overflow == "drop_newest":
-            gone: Item[Any] = drop_newest(self.items, item)
-        elif policy.overflow == "merge" and policy.merge is not None:
-            gone = merge_into_newest(self.items, item, policy.merge)
-        else:
-            gone = drop_oldest(self.items, item)
-        return gone
-
-    def available(self) -> int:
-        """Say how many items may go on through the gate."""
-        return len(self.items) if self.gate is None else min(len(self.items), self.gate.free)
-
-    def take(self, limit: int) -> list[Any]:
-        """Give up to ``limit`` items to the lane, each on a credit of the gate."""
-        gate = self.gate
-        if gate is None:
-            return super().take(limit)
-        batch = super().take(
-            min(limit, gate.free, 1)
-        )  # one by one: what a worker holds can't be dropped any more
-        gate.free -= len(batch)
-        for item in batch:
-            item._ticket = gate
-        return batch
-
-    def put_back(self, batch: list[Any]) -> None:
-        """Take back what the lane has not begun, and the gate its credit."""
-        for item in batch:
-            if self.gate is not None:
-                item._ticket = FREE
-                self.gate.home()
-        super().put_back(batch)
-
-
-def new_inbox(edge: Edge, meter: Meter, lane: Any, writer: Any, sizer: Any) -> Inbox:
-    """Make the inbox that an edge's policy asks for."""
-    policy = edge.policy
-    if policy.overflow != "wait":
-        return OverflowInbox(edge, meter, lane, writer, policy.capacity)
-    if policy.feedback:
-        return Inbox(edge, meter, lane, writer, UNBOUNDED)
-    if policy.capacity_bytes is not None:
-        return SizedInbox(edge, meter, lane, writer, policy.capacity, policy.sizer or sizer)
-    balanced = edge.group is not None and edge.group.kind == "balance"
-    return Inbox(edge, meter, lane, writer, 1 if balanced else policy.capacity)
+def broken(edge: Edge, run_id: str, option: str, exc: Exception) -> StepError:
+    """Make the error of an edge whose function, given as an option, has failed."""
+    text = f"{option}= of edge {edge.name} failed in run {run_id}: {type(exc).__name__}: {exc}"
+    error = StepError(text, run_id=run_id, node=edge.source.key)
+    error.__cause__ = exc
+    return error

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .inbox import Meter, Sender
+from .inbox import UNBOUNDED, Meter, Sender
 from .items import Chunk
 from .lane import HOLE, LaneKey, PassingLane
 from .settling import settle
@@ -46,6 +46,18 @@ class InlineRoad:
     def room(self) -> int:
         """Say how much room there is behind the node."""
         return self.lane.out.room()
+
+    def freedom(self) -> tuple[bool, int]:
+        """Say how free those are that are behind the node: it works at once itself."""
+        return min((road.freedom() for road in self.lane.out.roads), default=(True, UNBOUNDED))
+
+    def refuses(self, payload: Any) -> bool:
+        """Say that what comes is taken."""
+        return False
+
+    def take_refused(self) -> list[Any]:
+        """Give nothing: nothing is refused."""
+        return []
 
     def receive(self, batch: list[Any], sender: Sender) -> None:
         """Run the node over a batch, and send the results on."""
@@ -119,10 +131,14 @@ class InlineLane(PassingLane):
     def _apply(self, batch: list[Chunk[Any]]) -> tuple[list[Chunk[Any]], Failure | None]:
         """Replace payloads by results, up to the first chunk that fails."""
         function, takes_envelope = self.station.inline, self.station.takes_envelope
+        promise = self.station.promise
+        expected = promise.expected
         holes = False
         for chunk in batch:
             try:
                 result = function(chunk if takes_envelope else chunk.payload)
+                if type(result) is not expected and result is not None:
+                    promise.check(result)
             except BaseException as exc:  # nobody else can have raised it here: it is the node's (rule 3.6)
                 return compact(batch[: batch.index(chunk)]), (exc, chunk)
             if result is not None:

@@ -24,6 +24,7 @@ from .node import Gives, Takes
 from .parking import absorb
 from .policy import Retry
 from .station import needs_check
+from .threads import ThreadContext
 from .waiting import Restarted, Stopped
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def build(station: Station) -> Invoke:
 
 def _arguments(station: Station, step: Step) -> dict[str, Any]:
     if station.signature.context is not None:
-        step.facade = Context(step)
+        step.facade = ThreadContext(step) if station.policy.thread else Context(step)
     return station.arguments(step.value, step.facade)
 
 
@@ -68,7 +69,11 @@ async def _give_value(station: Station, step: Step) -> Any:
 
 
 async def _give_value_at_once(station: Station, step: Step) -> Any:
-    return station.function(**_arguments(station, step))
+    try:
+        return station.function(**_arguments(station, step))
+    except StopIteration as exc:
+        stopped = exc
+    raise _failed(step, stopped)
 
 
 async def _in_thread(station: Station, limiter: list[anyio.CapacityLimiter], step: Step) -> Any:
@@ -78,18 +83,28 @@ async def _in_thread(station: Station, limiter: list[anyio.CapacityLimiter], ste
     call = partial(station.function, **_arguments(station, step))
     over = threading.Event()
 
-    def run() -> Any:
+    def run() -> tuple[Any, StopIteration | None]:
         try:
-            return call()
+            return call(), None
+        except StopIteration as exc:  # no coroutine can raise it
+            return None, exc
         finally:
             over.set()
 
     try:
-        return await anyio.to_thread.run_sync(run, abandon_on_cancel=True, limiter=limiter[0])
+        result, stopped = await anyio.to_thread.run_sync(run, abandon_on_cancel=True, limiter=limiter[0])
     except step.run.pool.parking.cancelled:
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(over.wait, step.run.cleanup_timeout)
         raise
+    if stopped is not None:
+        raise _failed(step, stopped)
+    return result
+
+
+def _failed(step: Step, exc: StopIteration) -> BaseException:
+    """Make the error of a step whose function has raised what can't go through a coroutine."""
+    return step.station.failed(step.run, exc, step.item, step.attempt)
 
 
 async def _give_stream(station: Station, step: Step) -> None:
@@ -107,8 +122,11 @@ async def _give_stream(station: Station, step: Step) -> None:
         and not any(needs_check(edge) for edge in station.site.outs)
     )
     generator = station.function(**_arguments(station, step))
+    promise = station.promise
     try:
         async for payload in generator:
+            if type(payload) is not promise.expected:
+                promise.check(payload)
             if plain and not leg.allow:
                 step.replenish(leg)
                 if not leg.allow:
@@ -221,9 +239,7 @@ def _may_retry(policy: Retry, step: Step, state: RetryCallState) -> bool:
         return False  # the runtime said so: another attempt would be told the same
     if not isinstance(exc, Exception) or step.attempts_spent or step.taken() or step.run.stopped:
         return False
-    on = policy.on
-    wanted = isinstance(exc, on) if isinstance(on, type | tuple) else bool(on(exc))
-    if not wanted or not step.run.may_retry(step.station, policy):
+    if not policy.wants(exc) or not step.run.may_retry(step.station, policy):
         return False
     step.forget_held()
     step.forget_letters()

@@ -182,7 +182,8 @@ class Spread(Generic[T]):
     """What a node returns to make one message of each of many parts, lazily, under its window.
 
     Args:
-        items: any iterable, also an endless one; it is read as credit allows.
+        items: any iterable, also an endless one; it is read as credit allows, when the node has returned. If
+            reading it fails, so does the step, and a ``retry=`` does not help: parts have gone out already.
     """
 
     __slots__ = ("items",)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from .completion import Tokens, hold, reaching, release
 from .credit import Ticket
-from .inbox import OverflowInbox
+from .dropping import OverflowInbox
 from .items import Chunk, Item, Terminal
 from .settling import forfeit, settle
 
@@ -202,6 +202,11 @@ class Lane:
         road.purge()
 
     # -- work
+
+    def free_hands(self) -> int:
+        """Say how many more items could be begun at once, for those who choose among branches."""
+        places = self.station.places
+        return min(1, places.limit - places.taken + self.has_place)
 
     def runnable(self) -> bool:
         """Say whether there is something to do."""

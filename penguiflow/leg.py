@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from .completion import Tokens, hold, reaching, release
 from .credit import Account, Copies
+from .dropping import end_refused
 from .inbox import EMPTY, Inbox, Road, Sender
 from .items import Chunk, Heading, StreamEnded, StreamOpened, StreamRestarted, Terminal, copy_chunk
-from .routing import choose, full, room_of, unaccepted, wanted
+from .routing import choose, full, refusing, room_of, unaccepted
 from .settling import forfeit, settle
 
 if TYPE_CHECKING:
@@ -179,20 +180,14 @@ class Leg:
         if outlet.accepts_surely(payload):
             return
         if outlet.fails:
-            self._verify_room(payload)
+            self.flush()
+            edge = refusing(self.roads, payload)
+            if edge is not None:
+                raise full(edge, self.run.id)
         if outlet.checks:
             text = unaccepted(outlet.edges, payload)
             if text is not None:
                 raise TypeError(text)
-
-    def _verify_room(self, payload: Any) -> None:
-        self.flush()
-        for road in self.roads:
-            edge = road.edge
-            if edge is None or edge.policy.overflow != "fail":
-                continue
-            if road.room() <= 0 and wanted(edge, payload):
-                raise full(edge, self.run.id)
 
     # -- chunks
 
@@ -220,7 +215,7 @@ class Leg:
     def push(self, batch: list[Chunk[Any]]) -> None:
         """Send chunks on, in order; those that find no room stand at the door, and the leg is stuck."""
         if self.dead or self.terminal is not None:
-            self._discard(batch)
+            self.discard(batch)
         else:
             self.send(batch)
 
@@ -242,6 +237,15 @@ class Leg:
             if road.stuck:
                 self.stuck += 1
                 road.watch(self)
+        if self.outlet.fails:
+            end_refused(self)
+
+    def cut(self) -> None:
+        """Tell the writers that nobody reads what comes behind the end (rule 2.10)."""
+        if not self.dead:
+            self.dead = True
+            for owner in self.owners:
+                owner.unread(self)
 
     def stamp(self, batch: list[Chunk[Any]]) -> None:
         """Number what leaves, and let it name the node that gives it."""
@@ -318,7 +322,7 @@ class Leg:
             settle(chunk)
         self.heading = self.heading.at(self.site.path, attempt)
         self.next_seq = self.turned = self.chunks = self.gaps = 0
-        if self.run.engine.observed:
+        if self.run.engine.observers.active:
             self.run.notify(StreamRestarted(self.run.id, self.site.path, self.stream_id, attempt))
         for road in self.roads:
             road.lane.restart(road, attempt)
@@ -368,7 +372,8 @@ class Leg:
         for ticket in parents:
             ticket.home()
 
-    def _discard(self, batch: list[Chunk[Any]]) -> None:
+    def discard(self, batch: list[Chunk[Any]]) -> None:
+        """Let chunks go that go nowhere."""
         let_go = forfeit if self.spoilt else settle
         for chunk in batch:
             let_go(chunk)
@@ -383,7 +388,7 @@ class Leg:
         if self.live == 0 and self.terminal is None and not self.dead:
             self.dead = True
             buffered, self.buffer = self.buffer, EMPTY
-            self._discard([*buffered, *self.take_kept()])
+            self.discard([*buffered, *self.take_kept()])
             for owner in self.owners:
                 owner.unread(self)
 

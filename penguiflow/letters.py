@@ -54,6 +54,7 @@ class Letters(Emission):
         """
         try:
             self._check_emission(payload, None)
+            self.station.promise.check(payload)
             ticket = await self._letter(payload, None)
         except BaseException:
             release(part)

@@ -45,7 +45,7 @@ class Lifetime(RunRecord):
     def begin(self) -> None:
         """Be admitted."""
         self.status = "running"
-        if self.engine.observed:
+        if self.engine.observers.active:
             self.notify(RunStarted(self.id, self.engine.flow.name, self.trace_id))
         if self.deadline is not None:
             self._time(self.deadline - self.pool.parking.now(), self.expire)
@@ -204,7 +204,7 @@ class Lifetime(RunRecord):
         for listener in self.listeners:
             listener[1].close()
         self.engine.run_ended(self)
-        if self.engine.observed:
+        if self.engine.observers.active:
             self.notify(RunEnded(self.id, self.engine.flow.name, self.status, self.error))
         enders, self.enders = self.enders, ()
         for waiter in enders:

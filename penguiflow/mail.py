@@ -207,6 +207,8 @@ class MailLane(Lane):
                 if result is None or run.stopped:
                     settle(item)
                     return None
+                if type(result) is not station.promise.expected:
+                    station.promise.check(result)
                 item.payload = result
                 following = self._free_to_go_on(station, item)
                 if following is None:

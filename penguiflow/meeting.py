@@ -7,7 +7,7 @@ not how an item comes to the place (`traffic`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from .completion import Token, Tokens, hold, release
@@ -157,7 +157,7 @@ class Meeting(Lifetime):
         gatherings = [self._gathering(site, step) for site in station.site.gathers]
         step.attempts_spent = True
         try:
-            for index, payload in enumerate(spread.items):
+            for index, payload in enumerate(_parts(step, spread)):
                 await step.emit_part(payload, tuple(gathering.part(index) for gathering in gatherings))
         finally:
             for gathering in gatherings:
@@ -216,3 +216,12 @@ def last_of(tokens: Tokens, key: tuple[int, int]) -> Token | None:
         if token.key == key:
             return token
     return None
+
+
+def _parts(step: Step, spread: Any) -> Iterator[Any]:
+    """Read the items of a spread; what they raise fails the step for good: parts of it have gone out."""
+    try:
+        yield from spread.items
+    except Exception as exc:
+        while_what = "while the items of its Spread were read, which is never tried again"
+        raise step.station.failed(step.run, exc, step.item, step.attempt, while_what) from exc

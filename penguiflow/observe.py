@@ -77,6 +77,7 @@ class Observers:
 
     def __init__(self, observers: tuple[Observer, ...]) -> None:
         self._observers = list(observers)
+        self.active: bool = bool(observers)  # looked at before an event is made: without observers, none is
         self.errors: int = 0
 
     def tell(self, event: object) -> None:
@@ -87,4 +88,5 @@ class Observers:
             except Exception:
                 self.errors += 1
                 self._observers.remove(observer)
+                self.active = bool(self._observers)
                 log.exception("observer %r failed at %r and is silenced", observer, event)

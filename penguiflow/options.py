@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from .observe import Observer
+from .policy import measured, why_not_plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,5 +31,10 @@ class Options:
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"open({name}={value!r}): a whole number of at least 1 is needed")
+        if self.sizer is not None:
+            problem = why_not_plain(self.sizer)
+            if problem:
+                raise ValueError(f"open(sizer=…): it {problem}")
+            object.__setattr__(self, "sizer", partial(measured, self.sizer, "open()", "", ""))
         if not self.cleanup_timeout >= 0:
             raise ValueError(f"open(cleanup_timeout={self.cleanup_timeout!r}): seconds, not less than 0")

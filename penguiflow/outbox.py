@@ -42,6 +42,18 @@ class ExitRoad:
         """Say that there is always room: the window is the bound."""
         return UNBOUNDED
 
+    def freedom(self) -> tuple[bool, int]:
+        """Say that everything is taken at once."""
+        return True, UNBOUNDED
+
+    def refuses(self, payload: Any) -> bool:
+        """Say that everything is taken."""
+        return False
+
+    def take_refused(self) -> list[Any]:
+        """Give nothing: nothing is refused."""
+        return []
+
     def receive(self, batch: list[Any], sender: Sender) -> None:
         """Lay chunks out for the reader."""
         self.lane.put(batch)

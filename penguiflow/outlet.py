@@ -9,15 +9,43 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from .checks import why_no_stream
 from .chunks import ParallelLane, SteppingLane, WalkingLane
-from .fanin import GatherLane, JoinLane, SlotLane
+from .errors import StepError
+from .fanin import GatherLane, JoinLane, OpenRoad, SlotLane, TakingLane
 from .inline import InlineLane
+from .items import Chunk
 from .node import Takes
 from .stream import StreamLane
 
 if TYPE_CHECKING:
     from .graph import Edge, Site
+    from .leg import Leg
     from .station import Station
+
+
+class MisplacedLane(TakingLane):
+    """A stream where none can go, which could not be known when the flow was built: it fails the run."""
+
+    __slots__ = ("writer",)
+
+    writer: Leg
+
+    def road(self, edge: Edge, leg: Leg, tokens: Any) -> Any:
+        """Give a new road into the lane, and remember who came."""
+        self.writer = leg
+        return super().road(edge, leg, tokens)
+
+    def begin(self) -> None:
+        """Fail the run; everything else that the stream comes to is open now."""
+        run, key = self.run, self.writer.site.key
+        edge = self.inboxes[-1].edge
+        error = StepError(f"run {run.id}: {why_no_stream(edge, key)}", run_id=run.id, node=key)
+        run.fail(error)
+
+    def take_over(self, road: OpenRoad, chunk: Chunk[Any]) -> None:
+        """Let a chunk go: the run has failed."""
+        self.discard(chunk)
 
 
 class Way:
@@ -28,7 +56,7 @@ class Way:
         station: the node that it leads to.
     """
 
-    __slots__ = ("edge", "lane_type", "slot", "station")
+    __slots__ = ("begins", "edge", "lane_type", "slot", "station")
 
     def __init__(self, edge: Edge, station: Station) -> None:
         join = station.site.join
@@ -36,6 +64,7 @@ class Way:
         self.station: Station = station
         self.slot: int | None = edge.slot if join is not None and not join.by_chunk else None
         self.lane_type: Callable[..., Any] = lane_type(station, edge)
+        self.begins: bool = self.lane_type in (StreamLane, MisplacedLane)
 
 
 class Outlet:
@@ -100,6 +129,8 @@ STREAM_LANES: dict[Takes, Callable[..., Any]] = {Takes.STREAM: StreamLane, Takes
 def lane_type(station: Station, edge: Edge) -> Callable[..., Any]:
     """Say what kind of lane a stream has at a node."""
     site = station.site
+    if why_no_stream(edge, "") is not None:
+        return MisplacedLane
     if site.join is not None:
         if site.join.by_chunk:
             return JoinLane

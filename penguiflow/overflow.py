@@ -17,15 +17,13 @@ ENDS_WINDOW: frozenset[Overflow] = frozenset({"drop_oldest", "drop_newest", "mer
 """Policies at which acceptance brings the credit home."""
 
 
-def drop_oldest(waiting: list[Any], item: Any) -> Any:
-    """Let the newest item in, the oldest out; gives the one that is dropped."""
-    oldest = waiting.pop(0)
-    waiting.append(item)
-    return oldest
+def drop_oldest(waiting: list[Any]) -> Any:
+    """Let the oldest out, so that there may be room for what comes; gives the one that is dropped."""
+    return waiting.pop(0)
 
 
 def drop_newest(waiting: list[Any], item: Any) -> Any:
-    """Keep what waits; gives the one that is dropped."""
+    """Keep what waits; gives the one that is dropped: what came."""
     return item
 
 

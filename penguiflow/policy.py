@@ -6,6 +6,7 @@ with the remedy. Knows nothing of functions or graphs.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,14 +14,15 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from .errors import GraphError
+from .errors import GraphError, StepError
+from .hints import outermost
 from .overflow import OVERFLOWS, Overflow
 
 DEFAULT_CAPACITY = 64
 DEFAULT_CONCURRENCY = 16
 DEFAULT_MAX_PARTS = 100_000
 
-RetryOn = type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], bool]
+RetryOn = type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool]
 
 
 def check_count(what: str, value: object) -> None:
@@ -38,9 +40,46 @@ def check_seconds(what: str, value: object, *, zero: bool = False) -> None:
     raise GraphError(f"{what} must be a number of seconds {limit}, not {value!r}")
 
 
-def _is_exceptions(on: object) -> bool:
+def check_switch(what: str, value: object) -> None:
+    """Refuse what is neither ``True`` nor ``False``."""
+    if not isinstance(value, bool):
+        raise GraphError(f"{what} must be True or False, not {value!r}")
+
+
+def why_not_plain(function: object) -> str | None:
+    """Say why a function that is called on the way of items can't be; ``None`` where it can."""
+    if not callable(function):
+        return f"must be a function, not {function!r}"
+    form = outermost(function)
+    if inspect.iscoroutinefunction(form):
+        return f"is a coroutine function ({_name(function)}), which nobody would await; write a plain def"
+    if inspect.isasyncgenfunction(form) or inspect.isgeneratorfunction(form):
+        return f"is a generator ({_name(function)}), which nobody would iterate; write a plain def"
+    return None
+
+
+def _name(function: object) -> str:
+    return str(getattr(function, "__name__", None) or type(function).__name__)
+
+
+def _check_on(on: object) -> None:
     kinds = on if isinstance(on, tuple) else (on,)
-    return all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds)
+    if all(isinstance(kind, type) and issubclass(kind, Exception) for kind in kinds):
+        return
+    for kind in kinds:
+        if isinstance(kind, type) and issubclass(kind, BaseException) and not issubclass(kind, Exception):
+            raise GraphError(
+                f"Retry: on={kind.__name__} is no Exception: it ends a step and is never tried again; name "
+                "subclasses of Exception"
+            )
+    if isinstance(on, type | tuple) or not callable(on):
+        raise GraphError(
+            f"Retry: on={on!r} must be an exception class, a tuple of them, or a function that is given the "
+            "exception and says whether to try again"
+        )
+    problem = why_not_plain(on)
+    if problem is not None:
+        raise GraphError(f"Retry: on {problem}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +88,8 @@ class Retry:
 
     Args:
         attempts: how often in all, the first try included.
-        on: which exceptions: a class, several, or a predicate on the exception.
+        on: which exceptions: a subclass of ``Exception``, several, or a predicate on the exception. If the
+            predicate raises, that fails the step, and the node's own exception is its ``__context__``.
         backoff: seconds before the second attempt; doubled before each further one.
         max_backoff: no pause is longer, in seconds.
         jitter: up to so many seconds are added to each pause at random.
@@ -69,12 +109,21 @@ class Retry:
             check_seconds(f"Retry: {name}", getattr(self, name), zero=True)
         if self.budget is not None and self.budget != 0:
             check_count("Retry: a budget other than 0 or None", self.budget)
-        if not _is_exceptions(self.on) and (isinstance(self.on, type | tuple) or not callable(self.on)):
-            raise GraphError(
-                f"Retry: on={self.on!r} must be an exception class, a tuple of them, or a function that is "
-                "given "
-                "the exception and says whether to try again"
-            )
+        _check_on(self.on)
+
+    def wants(self, error: Exception) -> bool:
+        """Say whether an exception is one to try again after.
+
+        What the predicate raises itself comes out of the step, with the exception it was asked about as its
+        ``__context__``.
+        """
+        if isinstance(self.on, type | tuple):
+            return isinstance(error, self.on)
+        try:
+            return bool(self.on(error))
+        except Exception as broken:
+            broken.__context__ = error
+            raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +154,8 @@ class NodePolicy:
         """Refuse values that make no sense, naming the node."""
         check_count(f"{who}: concurrency", self.concurrency)
         check_count(f"{who}: max_parts", self.max_parts)
+        check_switch(f"{who}: ordered", self.ordered)
+        check_switch(f"{who}: thread", self.thread)
         for name in ("timeout", "first_chunk_timeout", "idle_timeout"):
             if getattr(self, name) is not None:
                 check_seconds(f"{who}: {name}", getattr(self, name))
@@ -135,8 +186,11 @@ class EdgePolicy:
             raise GraphError(f"edge: overflow={self.overflow!r} must be one of {', '.join(OVERFLOWS)}")
         for name in ("when", "sizer", "merge", "partition"):
             value = getattr(self, name)
-            if value is not None and not callable(value):
-                raise GraphError(f"edge: {name} must be a function, not {value!r}")
+            problem = why_not_plain(value) if value is not None else None
+            if problem is not None:
+                raise GraphError(f"edge: {name} {problem}")
+        for name in ("balance", "feedback", "on_error"):
+            check_switch(f"edge: {name}", getattr(self, name))
         self._check_together()
 
     def _check_together(self) -> None:
@@ -168,6 +222,23 @@ FEEDBACK_IS_UNBOUNDED = (
     "a feedback edge has no capacity (rule 2.2), it is bounded by the hop limit of the run; "
     "leave capacity= and capacity_bytes= out, and give hop_limit= to open()"
 )
+
+
+def measured(sizer: Callable[[Any], int], where: str, run_id: str, node: str, payload: Any) -> int:
+    """Ask a user's sizer for the size of a payload.
+
+    Raises:
+        StepError: it raised, which is the cause, or gave no size; the text names it and where it stands.
+    """
+    text = f"{f'run {run_id}: ' if run_id else ''}the sizer {_name(sizer)} of {where}"
+    try:
+        size = sizer(payload)
+    except Exception as exc:
+        raise StepError(f"{text} raised {exc!r}", run_id=run_id, node=node) from exc
+    if isinstance(size, bool) or not isinstance(size, int) or size < 0:
+        wanted = "a whole number of bytes, at least 0, is needed"
+        raise StepError(f"{text} gave {size!r}; {wanted}", run_id=run_id, node=node)
+    return size
 
 
 def payload_size_bytes(payload: Any) -> int:

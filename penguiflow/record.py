@@ -162,7 +162,7 @@ class RunRecord:
 
     def notify(self, event: object) -> None:
         """Tell the observers, if there are any."""
-        if self.engine.observed:
+        if self.engine.observers.active:
             self.engine.observe(event)
 
     def dropped(self, drop: Drop) -> None:
@@ -186,12 +186,12 @@ class RunRecord:
     def leg_ended(self, leg: Any, error: BaseException | None) -> None:
         """Forget a stream that has ended."""
         self.legs.pop((leg.site.index, leg.stream_id), None)
-        if self.engine.observed:
+        if self.engine.observers.active:
             self.notify(leg.ended(error))
 
     def lane_ended(self, lane: Any) -> None:
         """Forget a lane that has ended."""
-        if self.engine.observed:
+        if self.engine.observers.active:
             self.notify(StepEnded(self.id, lane.station.site.key, lane.stream_id, 1))
         self.lanes.pop(lane.key, None)
 

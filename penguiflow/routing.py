@@ -26,6 +26,12 @@ class Destination(Protocol):
     def room(self) -> int:
         """Say how many items can be sent at once."""
 
+    def freedom(self) -> tuple[bool, int]:
+        """Say whether an item can wait, and how many could be begun at once beyond what waits."""
+
+    def refuses(self, payload: Any) -> bool:
+        """Say whether a payload would find no room, and may not wait for any."""
+
 
 class Failing(Protocol):
     """A run that can fail."""
@@ -47,7 +53,9 @@ def unaccepted(edges: Sequence[Edge], payload: Any) -> str | None:
 def full(edge: Edge | None, run_id: str) -> CreditError:
     """Make the error of an edge that is full and lets nobody wait."""
     assert edge is not None
-    text = f"edge {edge.name} is full (capacity {edge.policy.capacity}, overflow='fail')"
+    sized = edge.policy.capacity_bytes
+    room = f"capacity {edge.policy.capacity}" + (f", {sized} bytes" if sized is not None else "")
+    text = f"edge {edge.name} is full ({room}, overflow='fail')"
     return CreditError(f"{text}; run {run_id} can't send faster than {edge.target.key} reads")
 
 
@@ -60,6 +68,18 @@ def wanted(edge: Edge | None, payload: Any) -> bool:
     return edge.policy.when is None or bool(edge.policy.when(payload))
 
 
+def refusing(roads: Sequence[Destination], payload: Any) -> Edge | None:
+    """Give the edge that a payload would take and that is full and lets nobody wait, if there is one.
+
+    What goes wrong in choosing is told where the payload is sent.
+    """
+    try:
+        chosen = _choose(roads, payload)
+    except Exception:
+        return None
+    return next((roads[index].edge for index in chosen if roads[index].refuses(payload)), None)
+
+
 def choose(run: Failing, site: Site, roads: Sequence[Destination], payload: Any) -> list[int]:
     """Pick the roads that a payload takes, as indices in declared order.
 
@@ -68,14 +88,27 @@ def choose(run: Failing, site: Site, roads: Sequence[Destination], payload: Any)
     try:
         return _choose(roads, payload)
     except Exception as exc:
-        error = StepError(
-            f"run {run.id}: a condition, key or type check on an edge out of {site.key} raised {exc!r}",
-            run_id=run.id,
-            node=site.key,
-        )
-        error.__cause__ = exc
-        run.fail(error)
+        _broke(run, site, exc)
         return []
+
+
+def error_edges(run: Failing, site: Site, error: StepError) -> tuple[Edge, ...]:
+    """Pick the error edges that a failure takes; none where a condition raises, which fails the run."""
+    try:
+        return tuple(edge for edge in site.error_outs if wanted(edge, error))
+    except Exception as exc:
+        _broke(run, site, exc)
+        return ()
+
+
+def _broke(run: Failing, site: Site, exc: Exception) -> None:
+    error = StepError(
+        f"run {run.id}: a condition, key or type check on an edge out of {site.key} raised {exc!r}",
+        run_id=run.id,
+        node=site.key,
+    )
+    error.__cause__ = exc
+    run.fail(error)
 
 
 def _choose(roads: Sequence[Destination], payload: Any) -> list[int]:
@@ -100,7 +133,7 @@ def _one_of(group: EdgeGroup, members: list[int], roads: Sequence[Destination], 
     if group.kind == "partition":
         assert group.key is not None
         return members[hash(group.key(payload)) % len(members)]
-    return max(members, key=lambda index: (roads[index].room(), -index))
+    return max(members, key=lambda index: (roads[index].freedom(), -index))
 
 
 def room_of(roads: Sequence[Destination]) -> int:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .control import as_control
 from .errors import FlowError
+from .given import check_chunk_options
 from .items import Chunk, Control, Message, StreamOpened, StreamRestarted
 from .lifecycle import FINAL, Status
 from .outbox import Reading
@@ -203,6 +204,8 @@ class Session(Run):
 
         If cancelled while it waits for credit, nothing was sent.
         """
+        if meta is not None or timeout is not None:
+            check_chunk_options(meta=meta, timeout=timeout)
         leg = self._step.default_leg()
         return await self._step.emit_chunk(leg, payload, meta=meta, timeout=timeout)
 

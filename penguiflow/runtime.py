@@ -156,7 +156,13 @@ class Runtime:
         return tuple(facade(core) for core in self._engine.runs.values())
 
     async def control(self, kind: str | Control, payload: Any = None, *, to: str | None = None) -> None:
-        """Send a command to all live runs; see `Run.control`. If cancelled, it was sent all the same."""
+        """Send a command to all live runs; see `Run.control`. If cancelled, it was sent all the same.
+
+        Raises:
+            RunRejected: the runtime is not open: nothing hears it.
+        """
+        if self._engine.state in ("new", "closed"):
+            self._engine.check_open()
         control = as_control(kind, payload, to, None)
         cores = list(self._engine.runs.values())
         for core in cores:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from .analysis import names_streams
 from .dispatch import Places
 from .errors import FlowError, StepError
-from .items import Chunk
+from .items import Chunk, Item
 from .node import Gives, Takes
+from .promises import Promise
 
 if TYPE_CHECKING:
     from .core import RunCore
@@ -79,6 +80,7 @@ class Station:
         "only_way",
         "places",
         "policy",
+        "promise",
         "retries",
         "sees_chunks",
         "signature",
@@ -113,6 +115,7 @@ class Station:
         data = [edge for edge in site.ins if not edge.policy.feedback and not edge.policy.on_error]
         self.named_edges: tuple[Edge, ...] = tuple(edge for edge in data if names_streams(edge.source))
         self.only_way: Edge | None = only_way(site)
+        self.promise: Promise = Promise(site)
         self.takes_envelope: bool = signature.takes in (Takes.CHUNK, Takes.MESSAGE)
         self.inline: Callable[[Any], Any] = self._inline_function()
         self.invoke: Invoke = None  # type: ignore[assignment]
@@ -172,28 +175,41 @@ class Station:
         else:
             self.batch = min(BATCH, count * 2)
 
-    def failed(self, run: RunCore, exc: BaseException, item: Any, attempt: int = 1) -> BaseException:
+    def failed(
+        self, run: RunCore, exc: BaseException, item: Any, attempt: int = 1, while_what: str = ""
+    ) -> BaseException:
         """Make the one error that comes out of a failed step; the runtime's own errors stay as they are."""
         if isinstance(exc, FlowError):
             return exc
         self.failures += 1
-        where = f"node {self.site.key} failed in run {run.id}"
-        stream_id = seq = None
-        if isinstance(item, Chunk):
-            stream_id, seq = item.stream_id, item.seq
-            where += f", stream {stream_id}, seq {seq}"
-        if attempt > 1:
-            where += f", attempt {attempt}"
-        error = StepError(
-            f"{where}: {type(exc).__name__}: {exc}",
-            run_id=run.id,
-            node=self.site.key,
-            stream_id=stream_id,
-            seq=seq,
-            attempt=attempt,
-        )
+        where, given = self.place(run, item, attempt)
+        if while_what:
+            where += f", {while_what}"
+        error = StepError(f"node {self.site.key} failed in {where}: {type(exc).__name__}: {exc}", **given)
         error.__cause__ = exc
         return error
+
+    def place(
+        self, run: RunCore, item: Item[Any] | None, attempt: int, stream_id: str | None = None
+    ) -> tuple[str, dict[str, Any]]:
+        """Say where a step is, in words and as options of a `StepError`.
+
+        Args:
+            run: the run.
+            item: what the step works on: a chunk, or what stands for a message or a stream.
+            attempt: which attempt.
+            stream_id: the stream that it gives, where it works on none.
+        """
+        seq = item.seq if isinstance(item, Chunk) else None
+        stream_id = (item._heading.stream_id if item is not None else None) or stream_id
+        parts = [
+            f"run {run.id}",
+            f"stream {stream_id}" if stream_id else "",
+            f"seq {seq}" if seq is not None else "",
+        ]
+        text = ", ".join(part for part in (*parts, f"attempt {attempt}") if part)
+        given = {"run_id": run.id, "node": self.site.key, "stream_id": stream_id, "seq": seq}
+        return text, {**given, "attempt": attempt}
 
     def statistics(self) -> NodeStatistics:
         """Give a snapshot."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .completion import Tokens, release
 from .credit import FREE, Account, Copies, Ticket
 from .emission import inherit
-from .errors import CreditError, FlowError, StreamClosed
+from .errors import FlowError, StreamClosed
 from .items import Chunk, Item, Message, Spread, new_chunk
 from .leg import Leg
 from .letters import Letters
@@ -151,7 +151,7 @@ class Step(Letters):
         self.task = parking.task()
         worker.step = self
         run.engaged.add(self)
-        if self.lane is None and run.engine.observed:
+        if self.lane is None and run.engine.observers.active:
             run.notify(StepStarted(run.id, self.station.site.key, None))
         try:
             with parking.scope() as self.scope:
@@ -167,7 +167,7 @@ class Step(Letters):
         finally:
             worker.step = None
             self.flush()
-            if self.lane is None and run.engine.observed:
+            if self.lane is None and run.engine.observers.active:
                 run.notify(StepEnded(run.id, self.station.site.key, None, self.attempt))
             if self.reason is not None:
                 await absorb(parking, self.task)
@@ -251,7 +251,9 @@ class Step(Letters):
             return
         if isinstance(result, Spread):
             await self.run.spread(self, result)
-        elif self.lane is not None:
+            return
+        self.station.promise.check(result)
+        if self.lane is not None:
             self._return_chunk(result)
         else:
             self.run.check_accepted(self.station.site, result, None)
@@ -291,11 +293,9 @@ class Step(Letters):
             return
         if isinstance(exc, StreamClosed) and any(leg.dead for leg in self.legs):
             return  # nobody wants to know any more what it had to say (rule 2.10)
-        error = self.station.failed(run, exc, self.item if self.lane is not None else None, self.attempt)
+        error = self.station.failed(run, exc, self.item, self.attempt)
         caught = self.give_away(error)
         heard = False
-        if isinstance(error, CreditError) and not caught:
-            run.fail(error)  # whoever reads is too slow by definition: the error does not queue behind it
         for leg in list(self.legs):
             if leg.terminal is None and leg.owners == (self,):
                 heard = heard or leg.live > 0

@@ -85,6 +85,10 @@ class StreamLane(Lane):
         """Say that the lane does nothing by itself: its step reads."""
         return False
 
+    def free_hands(self) -> int:
+        """Say whether the step waits for its input, or has not begun."""
+        return int(self.reader is not None or not self.stream.begun)
+
     def wake(self) -> None:
         """Wake the step that waits for input."""
         reader, self.reader = self.reader, None
@@ -224,7 +228,7 @@ class Stream(StreamMarker[T]):
             if self._lane.over():
                 self._raise_error()
                 raise anyio.EndOfStream
-            raise anyio.WouldBlock
+            raise anyio.WouldBlock(f"no chunk of stream {self.id} waits")
         self.taken += 1
         return chunk
 

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 from .completion import Tokens, hold, reaching, release
 from .credit import Copies, Ticket
 from .errors import GraphError, HopLimitExceeded, StepError
+from .graph import addressed
 from .inbox import Sender
 from .items import Headers, Heading, Item, Message, copy_message
 from .meeting import Meeting
 from .node import Takes
 from .observe import StepRetried
-from .routing import choose, full, unaccepted, wanted
+from .routing import choose, error_edges, full, refusing, unaccepted, wanted
 from .settling import settle
 from .step import Step
 
@@ -41,12 +42,24 @@ class _MessageRoad:
         self.edge = edge
 
     def room(self) -> int:
-        """Say how many messages can wait at the node or begin to be worked on."""
+        """Say how many messages can wait at the node."""
+        inbox = self._run.inbox_of(self.edge)
+        return int(inbox.room()) if inbox is not None else self.edge.policy.capacity
+
+    def freedom(self) -> tuple[bool, int]:
+        """Say whether a message can wait, and how many could be begun at once beyond what waits."""
         places = self._run.engine.stations[self.edge.target.index].places
-        mail = self._run.mail.get(self.edge.target.index)
-        inbox = mail.known(self.edge) if mail is not None else None
         free = places.limit - places.taken
-        return free + (int(inbox.room()) if inbox is not None else self.edge.policy.capacity)
+        inbox = self._run.inbox_of(self.edge)
+        if inbox is None:
+            return True, free
+        can_wait, beyond = inbox.freedom()
+        return can_wait, free + beyond - inbox.lane.free_hands()
+
+    def refuses(self, payload: Any) -> bool:
+        """Say whether a message would find no room, and may not wait for any."""
+        inbox = self._run.inbox_of(self.edge)
+        return inbox is not None and inbox.refuses(payload)
 
 
 class Traffic(Meeting):
@@ -174,7 +187,9 @@ class Traffic(Meeting):
         try:
             given = message if station.takes_envelope else message.payload
             result = self.variables.copy().run(station.inline, given)
-        except Exception as exc:
+            if result is not None:
+                station.promise.check(result)
+        except BaseException as exc:  # nobody else can have raised it here: it is the node's (rule 3.6)
             error = station.failed(self, exc, message)  # type: ignore[arg-type]
             if not self.catch(station.site, error, message, message._ticket, message._tokens):
                 self.fail(error)
@@ -195,11 +210,10 @@ class Traffic(Meeting):
         text = unaccepted(edges, payload)
         if text is not None:
             raise TypeError(text)
-        for edge in edges:
-            if edge.policy.overflow == "fail" and wanted(edge, payload):
-                inbox = self._inbox_of(edge)
-                if inbox is not None and inbox.room() <= 0:
-                    raise full(edge, self.id)
+        if any(edge.policy.overflow == "fail" for edge in edges):
+            late = refusing([_MessageRoad(self, edge) for edge in edges], payload)
+            if late is not None:
+                raise full(late, self.id)
 
     def only_feedback(self, site: Site, payload: Any, to: str | None) -> bool:
         """Say whether a message takes feedback edges only, which never make its sender wait (rule 2.7)."""
@@ -217,18 +231,19 @@ class Traffic(Meeting):
         """
         outlet = self.engine.outlets[site.index]
         if outlet.plain:
-            inbox = self._inbox_of(outlet.edges[0])
+            inbox = self.inbox_of(outlet.edges[0])
             return [] if inbox is None or inbox.room() > 0 else [inbox]
         edges = site.outs if to is None else named(site, to)
         balanced = all(edge.group is not None and edge.group is edges[0].group for edge in edges)
         if len(edges) != 1 and not (balanced and edges and edges[0].group.kind == "balance"):  # type: ignore[union-attr]
             return []
-        ways = [self._inbox_of(edge) for edge in edges if not edge.policy.feedback and wanted(edge, payload)]
+        ways = [self.inbox_of(edge) for edge in edges if not edge.policy.feedback and wanted(edge, payload)]
         if any(inbox is None or inbox.room() > 0 for inbox in ways):
             return []
         return ways
 
-    def _inbox_of(self, edge: Edge) -> Any:
+    def inbox_of(self, edge: Edge) -> Any:
+        """Give what waits on an edge into a node that takes messages, if something has come on it."""
         mail = self.mail.get(edge.target.index)
         return mail.known(edge) if mail is not None else None
 
@@ -236,7 +251,7 @@ class Traffic(Meeting):
         """Say whether a message can be sent without waiting."""
         edges = site.outs if to is None else named(site, to)
         for edge in edges:
-            inbox = self._inbox_of(edge)
+            inbox = self.inbox_of(edge)
             if inbox is not None and inbox.room() <= 0 and not edge.policy.feedback:
                 return False
         return True
@@ -257,7 +272,7 @@ class Traffic(Meeting):
         if self.stopped:
             return False
         caught = as_step_error(error, self.id, site.key)
-        edges = tuple(edge for edge in site.error_outs if edge.accepts is None or edge.accepts(caught))
+        edges = error_edges(self, site, caught)
         if not edges:
             return False
         self.handled = (*self.handled, error)
@@ -319,9 +334,11 @@ def simple(edge: Edge) -> bool:
 
 def named(site: Site, to: str) -> tuple[Edge, ...]:
     """Give the edges to the successor of a name."""
-    edges = tuple(edge for edge in site.outs if to in (edge.target.name, edge.target.key))
+    edges, others = addressed(site.outs, to)
+    if others:
+        raise GraphError(f"to={to!r}: for node {site.key} it can mean {', '.join(others)}; write which")
     if not edges:
-        names = ", ".join(edge.target.name for edge in site.outs) or "none"
+        names = ", ".join(edge.addresses[0] for edge in site.outs) or "none"
         raise GraphError(f"to={to!r}: node {site.key} has no such successor; it has {names}")
     return edges
 

@@ -11,9 +11,6 @@ import typing
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Literal, get_args, get_origin
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-from pydantic.errors import PydanticUserError
-
 from .kinds import class_of, members
 
 Check = Callable[[Any], bool]
@@ -138,21 +135,3 @@ def _pairs(value: Mapping[Any, Any], checks: list[Check | None]) -> bool:
 
 def _elements(value: Any, check: Check | None) -> bool:
     return check is None or not isinstance(value, Collection) or all(map(check, value))
-
-
-def complaint(kind: Any, value: Any) -> str:
-    """Say in what a value differs from a type, field by field; empty where nothing can be said."""
-    for config in (ConfigDict(strict=True, arbitrary_types_allowed=True), None):
-        try:
-            TypeAdapter(kind, config=config).validate_python(value, strict=True)
-        except ValidationError as error:
-            return "; ".join(_detail(one) for one in error.errors(include_url=False))
-        except (PydanticUserError, TypeError, NameError, AttributeError):
-            continue  # models bring their own config; foreign classes have no schema
-        break
-    return ""
-
-
-def _detail(error: Any) -> str:
-    where = ".".join(map(str, error["loc"]))
-    return f"{where}: {error['msg']}" if where else str(error["msg"])

@@ -18,6 +18,7 @@ from .waits import Clock, Wait
 
 if TYPE_CHECKING:
     from .core import RunCore
+    from .items import Item
     from .pool import Worker
     from .station import Station
 
@@ -73,6 +74,7 @@ class Waiting:
     doors: int
     has_place: bool
     inner: Any
+    item: Item[Any]
     lane: Any
     out: Leg | None
     reason: BaseException | None
@@ -113,24 +115,18 @@ class Waiting:
         policy = self.station.policy
         kind: type[StepTimeout] = StreamIdle if idle else StepTimeout
         if idle:
-            given = self.out is not None and self.out.chunks + len(self.out.buffer) > 0
+            begun = self.out is not None and self.out.chunks + len(self.out.buffer) > 0
             limit = (
                 policy.idle_timeout
-                if given or policy.first_chunk_timeout is None
+                if begun or policy.first_chunk_timeout is None
                 else policy.first_chunk_timeout
             )
             text = f"gave no chunk for {limit} s"
         else:
             text = f"took longer than its timeout of {policy.timeout} s"
-        self.interrupt(
-            kind(
-                f"node {self.station.site.key} {text} in run {self.run.id}, attempt {self.attempt}",
-                run_id=self.run.id,
-                node=self.station.site.key,
-                stream_id=self.out.stream_id if self.out is not None else None,
-                attempt=self.attempt,
-            )
-        )
+        stream_id = self.out.stream_id if self.out is not None else None
+        where, given = self.station.place(self.run, self.item, self.attempt, stream_id)
+        self.interrupt(kind(f"node {self.station.site.key} {text} in {where}", **given))
 
     def check_alive(self) -> None:
         """Raise where the step can't emit any more."""

@@ -139,14 +139,16 @@ def edge(
     Args:
         capacity: how many items of one run (of chunks: of one stream) may wait on the edge; 64 by default.
         overflow: what a full edge does: ``wait``, ``drop_oldest``, ``drop_newest``, ``merge`` or ``fail``.
-        when: only payloads for which this is true take the edge.
+        when: only payloads for which this is true take the edge; with ``on_error``, only such failures (it is
+            given the `StepError`). A plain function.
         capacity_bytes: how many bytes may wait; one larger item passes alone.
-        sizer: measures a payload in bytes, for ``capacity_bytes``.
+        sizer: measures a payload in bytes, a whole number, for ``capacity_bytes``.
         merge: makes one payload of the newest that waits and the one that comes, with ``overflow="merge"``.
         partition: gives a payload's key; of several branches, the same key always takes the same one.
         balance: of several branches, each item takes one that is free.
         feedback: closes a loop; never full, bounded by the run's hop limit.
-        on_error: carries the `StepError` of a failed step, and nothing else.
+        on_error: carries the `StepError` of a failed step, and nothing else. A failure that takes no such
+            edge ends the run.
     """
     if feedback and capacity is not None:
         raise GraphError(f"edge: {FEEDBACK_IS_UNBOUNDED}")

@@ -1,5 +1,6 @@
 """What bad input gets: a clear error that says what is wrong and where, and nothing lost."""
 
+import asyncio
 import functools
 from collections.abc import AsyncIterator
 
@@ -374,6 +375,83 @@ def test_options_of_an_edge_that_make_no_sense(options) -> None:
     """Options that exclude or need each other are refused at once."""
     with pytest.raises(GraphError):
         edge(**options)
+
+
+async def coroutine(*payloads: object) -> bool:
+    """Give nothing that nobody awaits."""
+    return True
+
+
+class Called:
+    """An object whose call is a coroutine."""
+
+    async def __call__(self, *payloads: object) -> bool:
+        """Give nothing that nobody awaits."""
+        return True
+
+
+@pytest.mark.parametrize("wrong", [coroutine, functools.partial(coroutine, 1), Called()])
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"when": None},
+        {"partition": None},
+        {"merge": None, "overflow": "merge"},
+        {"sizer": None, "capacity_bytes": 9},
+    ],
+    ids=["when", "partition", "merge", "sizer"],
+)
+def test_functions_of_edges_are_plain(option: dict, wrong: object) -> None:
+    """A coroutine function would never be awaited: it is refused when the edge is made."""
+    (name, *_) = option
+    with pytest.raises(GraphError, match=f"{name} is a coroutine function .*plain def"):
+        edge(**{**option, name: wrong})
+
+
+def test_generators_are_no_conditions() -> None:
+    """A condition that yields would always hold."""
+
+    def yields(payload: object):
+        yield True
+
+    refused("when", "yields", build=lambda: edge(when=yields))
+
+
+@pytest.mark.parametrize("wrong", ["no", 1, None])
+def test_switches_are_true_or_false(wrong: object) -> None:
+    """What is only truthy is refused, with the name of the option."""
+    for option in ("balance", "feedback", "on_error"):
+        refused(option, build=lambda option=option: edge(**{option: wrong}))
+    for option in ("ordered", "thread"):
+        refused(option, "a", build=lambda option=option: node(same_fn("a"), **{option: wrong}))
+
+
+@pytest.mark.parametrize("wrong", [3, coroutine])
+def test_the_sizer_of_a_runtime_is_a_plain_function(wrong: object) -> None:
+    """Anything else is refused when the flow is opened."""
+    with pytest.raises(ValueError, match="sizer"):
+        Flow("f", number).open(sizer=wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong", [KeyboardInterrupt, BaseException, (ValueError, SystemExit), asyncio.CancelledError, coroutine]
+)
+def test_what_is_never_tried_again(wrong: object) -> None:
+    """Only exceptions below `Exception` are retried; others are refused, as is a predicate to be awaited."""
+    with pytest.raises(GraphError, match=r"Retry: on.*(Exception|plain def)"):
+        Retry(on=wrong)
+
+
+@pytest.mark.parametrize("wrong", [3, None, "", number, number >> text_of, [number], len])
+def test_a_flow_has_a_name(wrong: object) -> None:
+    """A name that was forgotten is asked for, whatever stands in its place."""
+    refused("name", 'Flow("name"', build=lambda: Flow(wrong, number))
+    refused("name", 'Flow("name"', build=lambda: Flow(wrong))
+
+
+def test_a_flow_is_named_again_with_a_name() -> None:
+    """`named` is as strict."""
+    refused("name", build=lambda: Flow("f", number).named(""))
 
 
 # the door -----------------------------------------------------------------------------------------------

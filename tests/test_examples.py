@@ -63,6 +63,22 @@ def test_the_folder_example_quotes_and_cites(tmp_path: Path) -> None:
     assert done.stdout == "No model was asked; the files say nothing on that.\n"
 
 
+def test_the_folder_example_quotes_without_marks(tmp_path: Path) -> None:
+    """What makes Markdown of a text is taken away; what only looks like it stays."""
+    (tmp_path / "a.md").write_text(
+        "Birds\n=====\n\n"
+        "> # Penguins\n> *Intent:* a penguin __never__ flies, ***not once***.\n"
+        "> It *swims\n> well* at 2 * 3 knots.\n\n"
+        "2. The [penguin](https://example.org/p) has snake_case_feet and `*args`, `**kwargs` too.\n"
+    )
+    done = run(ROOT / "examples" / "08_folder_questions.py", str(tmp_path), "penguin swims")
+    assert sorted(line for line in done.stdout.splitlines() if line.startswith("- ")) == [
+        "- It swims well at 2 * 3 knots. [1]",
+        "- Penguins Intent: a penguin never flies, not once. [1]",
+        "- The penguin has snake_case_feet and `*args`, `**kwargs` too. [2]",
+    ]
+
+
 def test_all_examples_are_tested() -> None:
     """A new example can't be forgotten here."""
     others = [path.name for path in EXAMPLES if path not in TELLING]

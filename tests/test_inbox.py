@@ -14,11 +14,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from penguiflow import CreditError, Flow, edge, node
+from penguiflow import CreditError, Flow, StepError, edge, node
 from penguiflow.completion import Token
 from penguiflow.credit import FREE
+from penguiflow.dropping import OverflowInbox, new_inbox
 from penguiflow.graph import Edge
-from penguiflow.inbox import UNBOUNDED, Inbox, Meter, OverflowInbox, SizedInbox, new_inbox
+from penguiflow.inbox import UNBOUNDED, Inbox, Meter, SizedInbox
 from penguiflow.items import Chunk, Drop, Headers, Heading
 from penguiflow.settling import settle
 
@@ -74,6 +75,10 @@ class Run:
     def fail(self, error: BaseException) -> None:
         """Write it down."""
         self.errors.append(error)
+
+    def catch(self, *_: Any) -> bool:
+        """Have no error edge."""
+        return False
 
 
 class Lane:
@@ -434,16 +439,67 @@ def sent(inbox: Any, *payloads: Any) -> list[Chunk[Any]]:
 
 
 def test_a_full_edge_that_fails() -> None:
-    """What does not fit is let go, and fails the run with an error that names the edge; what fits stays."""
+    """A message that does not fit fails the run with an error that names the edge; what fits stays."""
     inbox = inbox_with(capacity=2, overflow="fail")
     batch = sent(inbox, "a", "b", "c")
     assert [one._ticket.homes for one in batch] == [0, 0, 1]
     assert [one.payload for one in inbox.items] == ["a", "b"]
-    assert (inbox.meter.offered, inbox.meter.dropped, inbox.room()) == (2, 0, 0)
+    assert (inbox.meter.offered, inbox.meter.dropped, inbox.room()) == (3, 1, 0)
     (error,) = inbox.lane.run.errors
     assert isinstance(error, CreditError)
     assert "edge left→right is full (capacity 2, overflow='fail')" in str(error)
-    assert inbox.lane.run.drops == []
+    assert inbox.lane.run.drops == [Drop("left→right", "s", 2, "fail")]
+
+
+def test_a_full_edge_refuses_what_a_stream_sends() -> None:
+    """What does not fit is kept for the leg, which ends in band; it is reported, and given once."""
+    over = edge_with(capacity=1, capacity_bytes=4, sizer=len, overflow="fail")
+    inbox: Any = new_inbox(over, Meter(over), Lane(), object(), len)
+    batch = sent(inbox, "aaa", "bbb", "c")
+    assert [one.payload for one in inbox.items] == ["aaa"]
+    assert inbox.take_refused() == batch[1:]
+    assert inbox.take_refused() == []
+    assert [one._ticket.homes for one in batch] == [0, 0, 0]
+    assert [drop.seq for drop in inbox.lane.run.drops] == [1, 2]
+    assert inbox.lane.run.errors == []
+
+
+@pytest.mark.parametrize("overflow", ["drop_oldest", "drop_newest", "merge"])
+def test_a_budget_in_bytes_is_full_as_well(overflow: str) -> None:
+    """Each policy acts where the bytes are spent; one item larger than all of them passes alone."""
+    options: dict[str, Any] = {"merge": lambda older, newer: newer} if overflow == "merge" else {}
+    inbox = inbox_with(capacity=9, capacity_bytes=5, sizer=len, overflow=overflow, **options)
+    sent(inbox, "aa", "bb", "ccc")
+    left = {"drop_oldest": ["bb", "ccc"], "drop_newest": ["aa", "bb"], "merge": ["aa", "ccc"]}[overflow]
+    assert [one.payload for one in inbox.items] == left
+    sent(inbox, "x" * 9)
+    left = {"drop_oldest": ["x" * 9], "drop_newest": left, "merge": ["aa", "x" * 9]}[overflow]
+    assert [one.payload for one in inbox.items] == left
+    meter = inbox.meter
+    assert (meter.offered, meter.offered - meter.dropped) == (4, len(left))
+    assert len(inbox.lane.run.drops) == meter.dropped
+
+
+def test_a_merge_or_sizer_that_raises_fails_the_run_once() -> None:
+    """Nothing comes out of `receive`; the error has the user's as its cause, and names edge and option."""
+
+    def broken(*_: Any) -> Any:
+        raise ZeroDivisionError
+
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"overflow": "merge", "merge": broken}, "merge= of edge left→right"),
+        ({"overflow": "drop_oldest", "capacity_bytes": 5, "sizer": broken}, "sizer"),
+        ({"overflow": "fail", "capacity_bytes": 5, "sizer": broken}, "sizer"),
+        ({"capacity_bytes": 5, "sizer": broken}, "sizer"),
+    ]
+    for options, named in cases:
+        inbox = inbox_with(capacity=1 if "merge" in options else 9, **options)
+        sent(inbox, "a", "b")
+        error = inbox.lane.run.errors[0]
+        assert isinstance(error, StepError)
+        assert named in str(error)
+        assert "left→right" in str(error)
+        assert isinstance(error.__cause__, ZeroDivisionError)
 
 
 @pytest.mark.parametrize(

@@ -52,8 +52,8 @@ def test_every_watcher_is_told_in_order() -> None:
 
 def test_nobody_watches() -> None:
     """Without watchers the runtime sees at a glance that no event need be made."""
-    assert not Observers(())
-    assert Observers((Keeps(),))
+    assert not Observers(()).active
+    assert Observers((Keeps(),)).active
     Observers(()).tell(EVENTS[0])
 
 
@@ -75,7 +75,7 @@ def test_the_last_one_silenced_leaves_nobody(caplog: pytest.LogCaptureFixture) -
     """When all have failed, it is as if nobody had ever watched; each is counted once."""
     observers = Observers((Fails(1), Fails(1)))
     observers.tell(EVENTS[0])
-    assert not observers
+    assert not observers.active
     assert observers.errors == 2
     observers.tell(EVENTS[1])
     assert observers.errors == 2

@@ -22,7 +22,9 @@ class Item:
 def full(policy: str, waiting: list[Item], item: Item) -> Item:
     """Do what a policy does at a full edge."""
     if policy == "drop_oldest":
-        return drop_oldest(waiting, item)
+        oldest = drop_oldest(waiting)
+        waiting.append(item)
+        return oldest
     if policy == "drop_newest":
         return drop_newest(waiting, item)
     return merge_into_newest(waiting, item, lambda older, newer: older + newer)
@@ -68,9 +70,9 @@ def test_offered_is_kept_and_dropped(policy: str, capacity: int, arrivals: list[
 
 
 def test_the_newest_stay_in_order() -> None:
-    """`drop_oldest` keeps the latest items, in order, and gives back the one that left."""
+    """`drop_oldest` gives back the one that left; the others stay in order."""
     waiting = [1, 2, 3]
-    assert (drop_oldest(waiting, 4), waiting) == (1, [2, 3, 4])
+    assert (drop_oldest(waiting), waiting) == (1, [2, 3])
 
 
 def test_the_oldest_stay() -> None:

@@ -47,6 +47,14 @@ class Road:
         """Say how many items can be sent."""
         return self._room
 
+    def freedom(self) -> tuple[bool, int]:
+        """Say how free the node behind is."""
+        return self._room > 0, self._room
+
+    def refuses(self, payload: Any) -> bool:
+        """Say whether a payload would find no room, and may not wait."""
+        return self._room <= 0
+
 
 class Run:
     """A run that writes down why it failed."""

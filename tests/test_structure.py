@@ -20,13 +20,14 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     tuple("errors items".split()),
     tuple("completion credit dispatch histogram joining lifecycle overflow sequence settling wire".split()),
     tuple(
-        "admission analysis checks draw expand graph hints kinds labels layout node picture plan policy "
-        "protocols signature type_checks typing_rules wiring".split()
+        "admission analysis checks complaints draw expand given graph hints kinds labels layout node "
+        "picture plan policy promises protocols signature type_checks typing_rules wiring".split()
     ),
     tuple(
-        "admission_queue chunks context control core emission engine fanin flow gate inbox inline invoke lane leg "
-        "letters lifetime mail meeting observe options outbox outlet parking pool record routing run runtime "
-        "statistics station step stream traffic waiting waits".split()
+        "admission_queue chunks context control core dropping emission engine fanin flow gate inbox "
+        "inline invoke lane leg letters lifetime mail mapping meeting observe options outbox outlet "
+        "parking pool record routing run runtime station statistics step stream threads traffic waiting "
+        "waits writer".split()
     ),
 )
 """The first names below `penguiflow`, floor by floor."""

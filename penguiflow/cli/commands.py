@@ -1,8 +1,8 @@
 """The commands and their options; what they say when something is wrong, and with which exit status.
 
-0: done. 1: the run failed, or the flow can't be built. 2: the command can't be carried out as it was
-written. 130: Ctrl-C. 141: whoever read the output has gone. Each error is one line on standard error; a
-traceback comes with `--traceback` only.
+0: done. 1: the run failed, what it gave can't be shown, or the flow can't be built. 2: the command can't be
+carried out as it was written. 130: Ctrl-C. 141: whoever read the output has gone, or there is no output. Each
+error is one line on standard error; a traceback comes with `--traceback` only.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from penguiflow.cli import demo as demonstration
 from penguiflow.cli.errors import CommandError, one_line
@@ -27,7 +28,11 @@ DRAWINGS: tuple[tuple[str, Callable[[Plan], str]], ...] = (("mermaid", mermaid),
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command line and give its exit status."""
+    if sys.stderr is None:  # closed by whoever started us: what is said there is lost
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     options = _parser().parse_args(arguments)
+    if sys.stdout is None:
+        return _ended(141, "nothing can be shown: standard output is closed", False)
     try:
         options.command(options)
     except KeyboardInterrupt:
@@ -66,18 +71,37 @@ def _demo(options: argparse.Namespace) -> None:
     demonstration.demo(options.folder, options.question, json=options.json)
 
 
+class _Intermixed(argparse.ArgumentParser):
+    """A parser of one command, whose options may stand anywhere between its arguments.
+
+    Plain argparse takes an argument that may be left out as left out when an option comes before it.
+    """
+
+    _within = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse the options first, the arguments then; the base class asks here for each of the two."""
+        if self._within:
+            return super().parse_known_args(args, namespace)
+        self._within = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._within = False
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="penguiflow", description="Streaming flows on the command line.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    common = argparse.ArgumentParser(add_help=False)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Intermixed)
+    common = _Intermixed(add_help=False)
     common.add_argument("--traceback", action="store_true", help="show where an error comes from")
-    of_flow = argparse.ArgumentParser(add_help=False)
+    of_flow = _Intermixed(add_help=False)
     of_flow.add_argument(
         "flow",
         metavar="module:flow",
         help="a module in this folder or on the path, or a .py file, and the name of a flow in it",
     )
-    output = argparse.ArgumentParser(add_help=False)
+    output = _Intermixed(add_help=False)
     output.add_argument("--json", action="store_true", help="one item per line, as JSON")
 
     run = commands.add_parser("run", parents=[of_flow, output, common], help="run a flow and show its output")

@@ -41,8 +41,15 @@ def payload(flow: Flow, given: str | None, *, lines: bool) -> Any:
     return parse(entries, given.encode(errors="surrogateescape"))
 
 
-def parse(entries: tuple[Site, ...], data: bytes) -> Any:
-    """Give the value that the first entry which can take it makes of the text."""
+def parse(entries: tuple[Site, ...], data: bytes, line: int = 0) -> Any:
+    """Give the value that the first entry which can take it makes of the text.
+
+    Args:
+        line: the number of the line that the text is; 0 where it is the whole input.
+
+    Raises:
+        CommandError: no entry can take it.
+    """
     problems = []
     for site in entries:
         try:
@@ -52,17 +59,20 @@ def parse(entries: tuple[Site, ...], data: bytes) -> Any:
         except PydanticUserError:
             problems.append(f"entry {site.key!r} takes {_name(site)}, which can't be made of text")
         except UnicodeDecodeError as error:
-            problems.append(f"entry {site.key!r} takes text, and the input is not UTF-8: {error.reason}")
-    raise CommandError("the input does not fit: " + "; ".join(problems))
+            problems.append(f"entry {site.key!r} takes text, and it is not UTF-8: {error.reason}")
+    what = f"line {line} of the input" if line else "the input"
+    raise CommandError(f"{what} does not fit: " + "; ".join(problems))
 
 
 async def _each_line(entries: tuple[Site, ...], given: str) -> AsyncIterator[Any]:
+    number = 0
     if given == "-":
         async for line in read_lines():
-            yield parse(entries, line)
+            number += 1
+            yield parse(entries, line, number)
         return
-    for text in given.splitlines():
-        yield parse(entries, text.encode(errors="surrogateescape"))
+    for number, text in enumerate(given.splitlines(), start=1):
+        yield parse(entries, text.encode(errors="surrogateescape"), number)
 
 
 def _value(kind: Any, data: bytes) -> Any:

@@ -15,6 +15,8 @@ import penguiflow
 from penguiflow import Flow, FlowError
 from penguiflow.cli.errors import CommandError, one_line
 
+EXITS = 'exits when it is imported; what only a script does belongs under if __name__ == "__main__"'
+
 
 def load_flow(where: str) -> Flow:
     """Give the flow that `module:flow` names; `module` may be a dotted name or the path of a `.py` file."""
@@ -49,6 +51,8 @@ def load_file(path: Path) -> ModuleType:
         raise
     except Exception as error:
         raise CommandError(f"{str(path)!r} can't be loaded: {one_line(error)}") from error
+    except SystemExit as error:
+        raise CommandError(f"{str(path)!r} {EXITS}") from error
     return module
 
 
@@ -62,6 +66,8 @@ def shipped(name: str) -> Path:
 
 
 def _import(name: str) -> ModuleType:
+    if name.startswith("."):
+        raise CommandError(f"{name!r} is not the name of a module: give it without the leading dot")
     _look_first_in(Path.cwd())
     try:
         return importlib.import_module(name)
@@ -73,6 +79,8 @@ def _import(name: str) -> ModuleType:
         raise CommandError(f"module {name!r} can't be loaded: {one_line(error)}") from error
     except Exception as error:
         raise CommandError(f"module {name!r} can't be loaded: {one_line(error)}") from error
+    except SystemExit as error:
+        raise CommandError(f"module {name!r} {EXITS}") from error
 
 
 def _look_first_in(folder: Path) -> None:

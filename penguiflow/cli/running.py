@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 
 from penguiflow import Flow, FlowError, Run, Runtime, RuntimeStatistics, StreamEnded
-from penguiflow.cli.errors import one_line
+from penguiflow.cli.errors import CommandError, UnshowableError, one_line
 from penguiflow.cli.inputs import NOTHING
 from penguiflow.cli.rendering import Readable, as_json
 from penguiflow.cli.terminal import Output, Progress
@@ -34,7 +34,7 @@ class _Show:
         self._render: Callable[[Any], str] = as_json if json else self._readable
         self._output = Output(sys.stdout)
         self._progress: Progress | None = None
-        self._failure: FlowError | OSError | None = None
+        self._failure: Exception | None = None
         self._notes: list[str] = []
 
     async def run(self, payload: Any) -> None:
@@ -68,19 +68,29 @@ class _Show:
     async def _read(self, run: Run, others: anyio.CancelScope) -> None:
         try:
             async for event in run.events():
-                if text := self._render(event):
+                if text := self._shown(event):
                     self._progress.clear() if self._progress else None
                     await self._output.write(text)
                 if isinstance(event, StreamEnded) and event.terminal == "error":
                     reason = one_line(event.error) if event.error is not None else "no reason given"
                     self._notes.append(f"a stream of node {event.node} ended with an error: {reason}")
-        except (FlowError, OSError) as error:
+        except (FlowError, OSError, UnshowableError) as error:
             self._fail(error, others)
         statistics = run.statistics()
         if statistics.dropped:
             self._notes.append(f"{statistics.dropped} items were dropped by the edges' policies")
 
-    def _fail(self, error: FlowError | OSError, others: anyio.CancelScope) -> None:
+    def _shown(self, event: Any) -> str:
+        """Give the text of an event; what a flow gives may have a `repr` of its own that fails."""
+        try:
+            return self._render(event)
+        except Exception as error:
+            why = one_line(error).removeprefix("PydanticSerializationError: Error serializing to JSON: ")
+            raise UnshowableError(f"what node {event.node!r} gave can't be shown: {why}") from error
+
+    def _fail(self, error: Exception, others: anyio.CancelScope) -> None:
+        if isinstance(error.__cause__, CommandError):  # what was typed in broke the input, and that the run
+            error = error.__cause__
         self._failure = self._failure or error
         self._notes.clear()
         others.cancel()

@@ -8,10 +8,13 @@ stand still, and Ctrl-C is heard. Knows nothing of flows.
 import os
 import select
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from typing import TextIO
 
 import anyio
+
+from penguiflow.cli.errors import CommandError
 
 PIECE_BYTES = getattr(select, "PIPE_BUF", 512)
 """What a pipe that says it is ready takes without waiting."""
@@ -37,14 +40,23 @@ class Output:
 
 
 def read_all() -> bytes:
-    """Read standard input to its end, at once; nothing else runs yet."""
-    return sys.stdin.buffer.read()
+    """Read standard input to its end, at once; nothing else runs yet.
+
+    Raises:
+        CommandError: it is closed, or can't be read.
+    """
+    with _readable_input() as stdin:
+        return stdin.buffer.read()
 
 
 async def read_lines() -> AsyncIterator[bytes]:
-    """Give the lines of standard input as they come in. If cancelled, no whole line was taken."""
+    """Give the lines of standard input as they come in. If cancelled, no whole line was taken.
+
+    Raises:
+        CommandError: it is closed, or can't be read.
+    """
     rest = b""
-    while data := await _read(sys.stdin.fileno()):
+    while data := await _read_some():
         *lines, rest = (rest + data).split(b"\n")
         for line in lines:
             yield line.removesuffix(b"\r")
@@ -102,10 +114,24 @@ class Progress:
         sys.stderr.flush()
 
 
-async def _read(fd: int) -> bytes:
-    if not _ready(fd, writing=False):
-        await anyio.wait_readable(fd)
-    return os.read(fd, 65536)
+@contextmanager
+def _readable_input() -> Iterator[TextIO]:
+    """Give standard input, and say in words that it is closed or that reading it fails."""
+    if sys.stdin is None:
+        raise CommandError("there is no input: standard input is closed")
+    try:
+        yield sys.stdin
+    except OSError as error:
+        raise CommandError(f"standard input can't be read: {error.strerror}") from error
+
+
+async def _read_some() -> bytes:
+    """Read what is there of standard input; empty at its end. If cancelled, nothing was taken."""
+    with _readable_input() as stdin:
+        fd = stdin.fileno()
+        if not _ready(fd, writing=False):
+            await anyio.wait_readable(fd)
+        return os.read(fd, 65536)
 
 
 def _ready(fd: int, *, writing: bool) -> bool:

@@ -24,7 +24,7 @@ import anyio
 
 from penguiflow import Node, Spread, node
 
-from .checkpoints import Counted
+from .checkpoints import Strike
 
 AnyNode = Node[..., Any]
 Target = TypeVar("Target")
@@ -43,8 +43,7 @@ class Fault:
     def __init__(
         self, kind: str, at: int, error: BaseException | None = None, seconds: float = math.inf
     ) -> None:
-        if at < 1:
-            raise ValueError(f"calls and items are counted from 1, not from {at}")
+        _counted_from_1(at)
         self.kind = kind
         self.at = at
         self.error = error
@@ -107,6 +106,8 @@ def dropping(target: Target, *, at: int = 1) -> Target:
 def duplicating(target: Target, *, at: int = 1) -> Target:
     """Give the n-th item twice; a function that returns gives two messages (a `Spread`) at its n-th call.
 
+    A node that gathers takes those two for a spread of their own.
+
     Args:
         target: a node, a node function or an async iterable.
         at: which call or item, counted from 1.
@@ -117,7 +118,7 @@ def duplicating(target: Target, *, at: int = 1) -> Target:
 def cancelling(target: Target, *, at: int = 1) -> Target:
     """Let each call cancel itself at its n-th checkpoint: a cancellation that nobody asked for comes out.
 
-    A call with fewer checkpoints completes.
+    A call with fewer checkpoints completes. A checkpoint is cancelled as by `cancel_at_every_checkpoint`.
 
     Args:
         target: a node or an ``async def`` node function that returns.
@@ -127,29 +128,26 @@ def cancelling(target: Target, *, at: int = 1) -> Target:
         return typing.cast(Target, _renewed(target, cancelling(target.fn, at=at)))
     if not inspect.iscoroutinefunction(target):
         raise TypeError(f"only an async function that returns can cancel itself, not {target!r}")
+    _counted_from_1(at)
     function: Callable[..., Any] = target
 
     @functools.wraps(function)
     async def step(*args: Any, **kwargs: Any) -> Any:
-        stray: BaseException | None = None
-        with anyio.CancelScope() as scope:
-
-            def reached(count: int) -> None:
-                if count == at:
-                    scope.cancel()
-
-            try:
-                return await Counted(function(*args, **kwargs), reached)
-            except anyio.get_cancelled_exc_class() as cancelled:
-                stray = cancelled
-                raise
-        if stray is not None:
-            raise stray
+        strike = Strike(at)
+        for result in await strike.run(function(*args, **kwargs)):
+            return result
+        if strike.told is not None:
+            raise strike.told
 
     return typing.cast(Target, step)
 
 
 # -- wrapping
+
+
+def _counted_from_1(at: int) -> None:
+    if at < 1:
+        raise ValueError(f"calls, items and checkpoints are counted from 1, not from {at}")
 
 
 def _renewed(target: AnyNode, function: Callable[..., Any]) -> AnyNode:

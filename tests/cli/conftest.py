@@ -86,7 +86,24 @@ async def many(text: str) -> AsyncIterator[int]:
         yield number
 
 
+class Secret:
+    def __repr__(self) -> str:
+        raise ValueError("not for\\nyour eyes")
+
+
+@node
+async def hide(text: str) -> Secret:
+    return Secret()
+
+
+@node
+async def halve(text: str) -> str:
+    return "\\ud800" + text
+
+
 flow = Flow("hello", words >> loud)
+secrets = Flow("secrets", hide)
+halves = Flow("halves", halve)
 orders = Flow("orders", cook)
 division = Flow("division", divide)
 lengths = Flow("lengths", lines)

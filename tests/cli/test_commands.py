@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from penguiflow.cli import main
+from penguiflow.cli.errors import one_line
 
 from .conftest import Command
 
@@ -34,6 +35,10 @@ flow = Flow("broken", a >> b)
         (["check", "flows"], "'flows' does not say module:flow, such as my_module:flow or my_file.py:flow"),
         (["check", "failing:flow"], "module 'failing' can't be loaded: ZeroDivisionError: division by zero"),
         (["check", "lacking:flow"], "module 'lacking' can't be loaded: ModuleNotFoundError: "),
+        (["check", "speechless:flow"], "module 'speechless' can't be loaded: SpeechlessError\n"),
+        (["check", "leaving:flow"], "module 'leaving' exits when it is imported"),
+        (["check", "leaving.py:flow"], "'leaving.py' exits when it is imported"),
+        (["check", ".flows:flow"], "'.flows' is not the name of a module: give it without the leading dot"),
         (["check", "flows:text"], "flows:text is of type str, and not a Flow; it has the flows both, "),
         (["check", "flows:flaw"], "module 'flows' has no 'flaw'; it has the flows both, "),
         (["run", "flows:flow"], "flow 'hello' needs an input: a text, or - for standard input"),
@@ -47,6 +52,10 @@ def test_what_is_not_there_is_one_line_and_status_2(
 ) -> None:
     (folder / "failing.py").write_text("1 / 0")
     (folder / "lacking.py").write_text("import nothing_of_that_name")
+    (folder / "speechless.py").write_text(
+        "class SpeechlessError(Exception):\n    def __str__(self): return 1 / 0\nraise SpeechlessError"
+    )
+    (folder / "leaving.py").write_text("import sys; sys.exit(0)")
     done = command(*arguments)
     assert (done.stdout, done.returncode) == ("", 2)
     assert done.stderr.startswith(f"penguiflow: {line}")
@@ -70,6 +79,10 @@ def test_an_unreadable_folder_is_named(
     assert capsys.readouterr().err == (
         f"penguiflow: the folder {str(tmp_path)!r} can't be read: permission denied\n"
     )
+
+
+def test_a_group_of_one_error_is_told_as_that_error() -> None:
+    assert one_line(ExceptionGroup("tasks", [ExceptionGroup("more", [KeyError("x")])])) == "KeyError: 'x'"
 
 
 @pytest.mark.parametrize("arguments", [[], ["fly"], ["draw", "flows:flow", "--format", "png"]])
@@ -113,10 +126,31 @@ def test_the_demo_answers_about_a_folder(command: Command, folder: Path) -> None
     )
 
 
+def test_the_demo_goes_on_without_a_file_that_can_not_be_read(command: Command, folder: Path) -> None:
+    """It is the user's folder: a file that is away or locked is named, the others answer."""
+    (folder / "notes.md").write_text("Credit comes up from the reader.\n")
+    (folder / "gone.md").symlink_to("nowhere")
+    (folder / "loop.md").symlink_to("loop.md")
+    done = command("demo", ".", "credit")
+    assert done.returncode == 0
+    assert "- Credit comes up from the reader. [1]\n" in done.stdout
+    assert sorted(done.stderr.splitlines()) == [
+        "left out: [Errno 2] No such file or directory: 'gone.md'",
+        "left out: [Errno 40] Too many levels of symbolic links: 'loop.md'",
+    ]
+
+
+def test_the_demo_says_nothing_where_no_file_can_be_read(command: Command, folder: Path) -> None:
+    (folder / "gone.md").symlink_to("nowhere")
+    done = command("demo", ".", "credit")
+    assert done.stdout.endswith("the files say nothing on that.\n")
+    assert (done.stderr.count("\n"), done.returncode) == (1, 0)
+
+
 def test_the_demo_streams_token_by_token(command: Command, folder: Path) -> None:
     """Each word of the answer is a numbered chunk of one stream."""
     (folder / "notes.md").write_text("Credit comes up from the reader.\n")
-    items = [json.loads(line) for line in command("demo", ".", "credit", "--json").stdout.splitlines()]
+    items = [json.loads(line) for line in command("demo", "--json", ".", "credit").stdout.splitlines()]
     assert [item["seq"] for item in items] == list(range(len(items)))
     assert [item["payload"] for item in items[1:8]] == [
         "- ",

@@ -189,3 +189,97 @@ def test_long_work_shows_progress_on_a_terminal(folder: Path, environment: dict[
     assert b"begun" in shown
     assert b"at work: sleep 1" in shown
     assert shown.rstrip().endswith(b"\x1b[Kpenguiflow: cancelled by Ctrl-C")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["secrets", "x"], "what node 'hide' gave can't be shown: ValueError: not for your eyes"),
+        (["secrets", "x", "--json"], "what node 'hide' gave can't be shown: ValueError: not for your eyes"),
+        (["halves", "x", "--json"], "what node 'halve' gave can't be shown: "),
+    ],
+)
+def test_what_can_not_be_shown_is_said(command: Command, arguments: list[str], line: str) -> None:
+    """The run has worked, its output can't be written: one line says whose it is and why."""
+    done = command("run", f"flows:{arguments[0]}", *arguments[1:])
+    assert (done.stdout, done.returncode) == ("", 1)
+    assert done.stderr.startswith(f"penguiflow: {line}")
+    assert "TaskGroup" not in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_text_that_no_encoding_knows_is_shown_to_people(command: Command) -> None:
+    assert command("run", "flows:halves", "x").stdout == "\\ud800x\n"
+
+
+def in_shell(folder: Path, environment: dict[str, str], line: str) -> "subprocess.CompletedProcess[str]":
+    """Run one line of a shell, in which `penguiflow` is the command."""
+    return subprocess.run(
+        ["sh", "-c", f'penguiflow() {{ "{sys.executable}" -m penguiflow "$@"; }}; {line}'],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("flow", ["flow", "lengths"])
+def test_a_closed_standard_input_is_said(folder: Path, environment: dict[str, str], flow: str) -> None:
+    done = in_shell(folder, environment, f"penguiflow run flows:{flow} - <&-")
+    assert (done.stdout, done.returncode) == ("", 2)
+    assert done.stderr == "penguiflow: there is no input: standard input is closed\n"
+
+
+@pytest.mark.parametrize("flow", ["flow", "lengths"])
+def test_a_standard_input_that_can_not_be_read_is_said(
+    folder: Path, environment: dict[str, str], flow: str
+) -> None:
+    done = in_shell(folder, environment, f"penguiflow run flows:{flow} - 0>written")
+    assert (done.stdout, done.returncode) == ("", 2)
+    assert done.stderr == "penguiflow: standard input can't be read: Bad file descriptor\n"
+
+
+@pytest.mark.parametrize("rest", ["run flows:flow x", "draw flows:flow", "check flows:flow", "demo"])
+def test_a_closed_standard_output_is_said(folder: Path, environment: dict[str, str], rest: str) -> None:
+    done = in_shell(folder, environment, f"penguiflow {rest} >&-")
+    assert done.returncode == 141
+    assert done.stderr == "penguiflow: nothing can be shown: standard output is closed\n"
+
+
+def test_a_closed_standard_error_hurts_nobody(folder: Path, environment: dict[str, str]) -> None:
+    """What is said there is lost; it does not turn up in the output."""
+    assert in_shell(folder, environment, "penguiflow run flows:flow x 2>&-").stdout == "X \n"
+    done = in_shell(folder, environment, "penguiflow run flows:division 0 2>&-")
+    assert (done.stdout, done.returncode) == ("", 1)
+
+
+@pytest.mark.parametrize(
+    ("flow", "problem"),
+    [
+        ("flow", "the input does not fit: entry 'words' takes text, and it is not UTF-8: "),
+        ("lengths", "line 2 of the input does not fit: entry 'lines' takes text, and it is not UTF-8: "),
+        ("both --lines", "line 2 of the input does not fit: entry 'words' takes text, and it is not UTF-8: "),
+    ],
+)
+def test_input_that_is_no_text_is_status_2(
+    folder: Path, environment: dict[str, str], flow: str, problem: str
+) -> None:
+    """The same bytes are the same mistake, read at once or line by line."""
+    done = in_shell(folder, environment, f"printf 'a\\n\\377\\n' | penguiflow run flows:{flow} -")
+    assert done.returncode == 2
+    assert done.stderr == f"penguiflow: {problem}invalid start byte\n"
+
+
+def test_a_line_that_does_not_fit_is_told_by_its_number(command: Command) -> None:
+    done = command("run", "flows:division", "-", "--lines", stdin="4\nfour\n")
+    assert done.returncode == 2
+    assert done.stderr.startswith("penguiflow: line 2 of the input does not fit: entry 'divide' takes int: ")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", ["--json flows:flow x", "flows:flow --json x", "flows:flow x --json"])
+def test_options_may_stand_anywhere(command: Command, arguments: str) -> None:
+    done = command("run", *arguments.split())
+    assert (json.loads(done.stdout)["payload"], done.stderr) == ("X ", "")

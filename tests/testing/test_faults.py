@@ -107,6 +107,23 @@ async def test_a_stall_runs_into_the_timeout_of_the_node() -> None:
         await Flow("f", node(stalling(inc), timeout=2)).call(1)
 
 
+async def test_a_step_cancels_itself_although_its_wake_up_is_due() -> None:
+    """Truth: the cancellation strikes at the checkpoint it was told to, on asyncio, too."""
+
+    async def woken(x: int) -> int:
+        event = anyio.Event()
+        event.set()
+        await event.wait()
+        return x
+
+    flow = Flow("f", node(cancelling(woken)))
+    async with flow.open() as runtime:
+        for _ in range(3):
+            with pytest.raises(StepError):
+                await runtime.call(1)
+        assert_conserved(runtime.statistics())
+
+
 async def test_a_step_that_cancels_itself_fails() -> None:
     """Truth (3.6): a cancellation that a node caused itself is that node's error; the worker survives."""
     async with Flow("f", node(cancelling(inc)) >> node(double)).open() as runtime:
@@ -121,8 +138,10 @@ def test_nonsense_is_refused() -> None:
     """Truth: a plain def can't wait, places are counted from 1, only functions can be wrapped."""
     with pytest.raises(TypeError, match="plain def can't wait"):
         stalling(double)
-    with pytest.raises(ValueError, match="counted from 1"):
-        failing(inc, at=0)
+    for at in (0, -1):
+        for wrap in (failing, stalling, dropping, duplicating, cancelling):
+            with pytest.raises(ValueError, match=f"and checkpoints are counted from 1, not from {at}"):
+                wrap(inc, at=at)
     with pytest.raises(TypeError, match="neither a node"):
         failing(3)
     with pytest.raises(TypeError, match="only an async function"):

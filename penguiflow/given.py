@@ -1,0 +1,70 @@
+"""Given: what callers hand over by name to runs and emissions, looked at before anything is done with it.
+
+Owns the texts. Invariant: a wrong value is a `TypeError`, or a `ValueError` where only its kind is right,
+that names the parameter; nothing was begun or emitted. Knows nothing of what the values mean.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from .items import Headers, Item
+
+
+def check_seconds_given(name: str, value: object, *, least: float | None = 0.0) -> None:
+    """Refuse what is no number of seconds; ``None`` stands for no limit."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name}={value!r}: a number of seconds is needed, or None")
+    if math.isnan(value) or (least is not None and value < least):
+        raise ValueError(f"{name}={value!r}: a number of seconds, not less than 0, is needed")
+
+
+def check_text(name: str, value: object) -> None:
+    """Refuse what is neither a str nor ``None``."""
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"{name}={value!r}: a str is needed, or None")
+
+
+def check_inherited(headers: object, meta: object) -> None:
+    """Refuse headers that are no `Headers` and metadata that is no dict."""
+    if headers is not None and not isinstance(headers, Headers):
+        raise TypeError(f"headers={headers!r}: a Headers is needed, or None; write: Headers(tenant=…)")
+    if meta is not None and not isinstance(meta, dict):
+        raise TypeError(f"meta={meta!r}: a dict is needed, or None")
+
+
+def check_run_options(headers: object, deadline: object, run_id: object, meta: object) -> None:
+    """Refuse options that no run can begin with."""
+    check_seconds_given("deadline", deadline)
+    check_text("run_id", run_id)
+    check_inherited(headers, meta)
+
+
+def check_chunk_options(
+    parent: object = None,
+    stream_id: object = None,
+    seq: object = None,
+    meta: object = None,
+    timeout: object = None,
+) -> None:
+    """Refuse options that no chunk can be emitted with."""
+    if parent is not None and not isinstance(parent, Item):
+        raise TypeError(f"parent={parent!r}: a Message or Chunk is needed, or None")
+    check_text("stream_id", stream_id)
+    if seq is not None and (isinstance(seq, bool) or not isinstance(seq, int)):
+        raise TypeError(f"seq={seq!r}: a whole number is needed, or None")
+    check_inherited(None, meta)
+    check_seconds_given("timeout", timeout, least=None)
+
+
+def check_stream_options(stream_id: object, meta: object, window: Any) -> None:
+    """Refuse options that no stream can be opened with."""
+    check_text("stream_id", stream_id)
+    check_inherited(None, meta)
+    if window is not None and (isinstance(window, bool) or not isinstance(window, int)):
+        raise TypeError(f"open_stream(window={window!r}): a whole number of at least 1 is needed, or None")
+    if window is not None and window < 1:
+        raise ValueError(f"open_stream(window={window}): a window is at least 1")
