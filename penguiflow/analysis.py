@@ -274,3 +274,15 @@ def _spread_back(ins: Iterable[Edge], place: Place, stops: set[int], found: dict
             found[edge.index].add(place)
             if edge.source.index not in stops:
                 stack += edge.source.ins
+
+
+def sites_before(site: Site) -> set[int]:
+    """Give the nodes that a node can be reached from, by index."""
+    found: set[int] = set()
+    ahead = [edge.source for edge in site.ins]
+    while ahead:
+        source = ahead.pop()
+        if source.index not in found:
+            found.add(source.index)
+            ahead += [edge.source for edge in source.ins]
+    return found

@@ -16,6 +16,7 @@ import anyio
 
 from .admission import check_payload, plain_inputs
 from .admission_queue import AdmissionQueue
+from .analysis import sites_before
 from .core import RunCore
 from .credit import FREE, Account, SizedAccount
 from .dropping import new_inbox
@@ -348,6 +349,11 @@ class Engine:
         return SizedAccount(window, self.options.window_bytes)
 
     @property
+    def patience(self) -> float:
+        """For how many seconds whoever leaves waits at most, when it is cancelled on top."""
+        return self.cleanup_timeout + 1.0
+
+    @property
     def least_window(self) -> int:
         """How many chunks a node may certainly have in flight, whatever their size."""
         return self.window if self.options.window_bytes is None else 1
@@ -366,7 +372,7 @@ class Engine:
         """Give the nodes that a node can be reached from, by index."""
         known = self._before.get(site.index)
         if known is None:
-            known = self._before[site.index] = frozenset(_before(site))
+            known = self._before[site.index] = frozenset(sites_before(site))
         return known
 
     def __repr__(self) -> str:
@@ -383,14 +389,3 @@ class Doorway:
 
     def entered(self) -> None:
         """Do nothing."""
-
-
-def _before(site: Site) -> set[int]:
-    found: set[int] = set()
-    ahead = [edge.source for edge in site.ins]
-    while ahead:
-        source = ahead.pop()
-        if source.index not in found:
-            found.add(source.index)
-            ahead += [edge.source for edge in source.ins]
-    return found

@@ -317,18 +317,22 @@ def current_parking(cleanup_timeout: float) -> Parking:
     return TrioParking(cleanup_timeout)
 
 
-async def outlast(parking: Parking, wait: Callable[[], Awaitable[None]], over: Callable[[], bool]) -> None:
-    """Wait for something bounded until it is over.
+async def outlast(
+    parking: Parking, wait: Callable[[], Awaitable[None]], over: Callable[[], bool], patience: float
+) -> None:
+    """Wait until something is over.
 
-    If cancelled, it waits on all the same; the cancellation comes behind it.
+    If cancelled, it waits on for ``patience`` seconds at most, and the cancellation comes behind it.
     """
     cancellation: BaseException | None = None
-    with anyio.CancelScope(shield=True):
-        while not over():
+    with anyio.CancelScope(shield=True) as scope:
+        while not over() and not scope.cancel_called:
             try:
                 await wait()
             except parking.cancelled as exc:  # a native one of asyncio, which no shield keeps off
-                cancellation = exc
+                if cancellation is None:
+                    cancellation = exc
+                    scope.deadline = anyio.current_time() + patience
     if cancellation is not None:
         raise cancellation
 

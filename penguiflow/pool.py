@@ -153,6 +153,8 @@ class Worker:
                     await self._drive(job)
                     self._done(run)
                 except Exception as exc:
+                    self.has_place = False
+                    self.disengage(run)
                     run.crashed(exc)
                 self.lane = self.step = self.run = None
                 pool.worked += 1

@@ -269,7 +269,7 @@ async def leave(run: Run) -> None:
     if core.status not in FINAL:
         core.stop("its scope was left")
     if not core.is_over:
-        await outlast(core.pool.parking, core.ended, lambda: core.is_over)
+        await outlast(core.pool.parking, core.ended, lambda: core.is_over, core.engine.patience)
 
 
 def facade(core: RunCore) -> Run:

@@ -49,7 +49,7 @@ class Runtime:
     ) -> None:
         """Abort what still runs. If cancelled, it is aborted all the same."""
         engine = self._engine
-        await outlast(engine.parking, engine.abort, lambda: engine.state == "closed")
+        await outlast(engine.parking, engine.abort, lambda: engine.state == "closed", engine.patience)
 
     async def abort(self) -> None:
         """Cancel all runs, and close; returns when their steps have ended.
