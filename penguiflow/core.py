@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .completion import hold, reaching, release
+from .completion import Tokens, hold, reaching, release
 from .control import Controls
 from .emission import Emission
 from .errors import StreamClosed
@@ -145,8 +145,9 @@ class RunCore(Traffic):
         roads: tuple[Road, ...] = ()
         outermost, self.opening = not self.opening, True
         for way in outlet.ways:
-            lane = self._lane(way, leg, named=named)
-            roads += (lane.road(way.edge, leg, reaching(tokens, way.edge.reach) if tokens else ()),)
+            reach = reaching(tokens, way.edge.reach) if tokens else ()
+            lane = self._lane(way, leg, reach, named=named)
+            roads += (lane.road(way.edge, leg),)
             if way.begins:
                 self.opened = (*self.opened, lane)
         if site.is_exit:
@@ -178,29 +179,33 @@ class RunCore(Traffic):
             assert lane.slot is not None
             self.fill(lane.station, lane.slot, lane.stream, lane.tokens)
 
-    def _lane(self, way: Way, leg: Leg, *, named: bool) -> Any:
-        """Give the lane behind an edge for a stream, opened if it is not open."""
-        station, slot = way.station, way.slot
+    def _lane(self, way: Way, leg: Leg, tokens: Tokens, *, named: bool) -> Any:
+        """Give the lane behind an edge for a stream, opened if it is not open; it holds the tokens."""
+        station = way.station
+        lane_type, slot = way.seat(tokens)
         index, stream_id = station.site.index, leg.heading.stream_id
         key: Any = (index, stream_id) if slot is None else (index, stream_id, slot)
         lane = self.lanes.get(key)
         if lane is None:
-            lane = self.lanes[key] = way.lane_type(self, station, key, named)
+            lane = self.lanes[key] = lane_type(self, station, key, named)
+            lane.carry(tokens)
             if self.engine.observers.active:
                 self.notify(StepStarted(self.id, station.site.key, stream_id))
             if isinstance(lane, PassingLane):
-                self._open_behind(lane, leg, named=named)
-        elif leg.heading.attempt > 1 and isinstance(lane, PassingLane):
+                self._open_behind(lane, leg, tokens, named=named)
+            return lane
+        lane.carry(tokens)
+        if leg.heading.attempt > 1 and isinstance(lane, PassingLane):
             lane.out.restart(leg.heading.attempt)
         return lane
 
-    def _open_behind(self, lane: PassingLane, upstream: Leg, *, named: bool) -> None:
+    def _open_behind(self, lane: PassingLane, upstream: Leg, tokens: Tokens, *, named: bool) -> None:
         """Open the stream that a node gives which works chunk by chunk: it keeps the id."""
         station: Station = lane.station
         above = upstream.heading
         account = self.account() if station.emits else None
         outlet = self.engine.outlets[station.site.index]
-        out = leg_type(outlet)(self, outlet, above, (), account, upstream.explicit)
+        out = leg_type(outlet)(self, outlet, above, hold(tokens), account, upstream.explicit)
         lane.out = out
         out.owners = (lane,)
         out.parents = upstream.parents

@@ -88,13 +88,12 @@ class OpenRoad:
         self.closed = True
 
 
-def open_road(lane: TakingLane | JoinLane, edge: Edge, leg: Leg, tokens: Any) -> OpenRoad:
+def open_road(lane: TakingLane | JoinLane, edge: Edge, leg: Leg) -> OpenRoad:
     """Give a lane a new road that never fills."""
     road = OpenRoad(edge, lane.run.engine.meters[edge.index], lane, leg)
     lane.inboxes = (*lane.inboxes, road)
     lane.writers += 1
     lane.seen += 1
-    lane.carry(tokens)
     return road
 
 
@@ -105,9 +104,9 @@ class TakingLane(Lane):
 
     sees_numbers = True
 
-    def road(self, edge: Edge, leg: Leg, tokens: Any) -> Any:
+    def road(self, edge: Edge, leg: Leg) -> Any:
         """Give a new road into the lane."""
-        return open_road(self, edge, leg, tokens)
+        return open_road(self, edge, leg)
 
     def take_over(self, road: OpenRoad, chunk: Chunk[Any]) -> None:
         """Take a chunk over."""
@@ -157,9 +156,9 @@ class JoinLane(PassingLane):
 
     sees_numbers = True
 
-    def road(self, edge: Edge, leg: Leg, tokens: Any) -> Any:
+    def road(self, edge: Edge, leg: Leg) -> Any:
         """Give a new road into the lane."""
-        return open_road(self, edge, leg, tokens)
+        return open_road(self, edge, leg)
 
     def take_over(self, road: OpenRoad, chunk: Chunk[Any]) -> None:
         """Put a chunk into its slot."""

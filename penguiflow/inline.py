@@ -14,7 +14,6 @@ from .lane import HOLE, LaneKey, PassingLane
 from .settling import settle
 
 if TYPE_CHECKING:
-    from .completion import Tokens
     from .core import RunCore
     from .graph import Edge
     from .leg import Leg
@@ -92,13 +91,12 @@ class InlineLane(PassingLane):
         super().__init__(run, station, key, explicit)
         self.watchers: list[Sender] = []
 
-    def road(self, edge: Edge, leg: Leg, tokens: Tokens) -> Any:
+    def road(self, edge: Edge, leg: Leg) -> Any:
         """Give a new road into the lane."""
         road = InlineRoad(edge, self.run.engine.meters[edge.index], self, leg)
         self.inboxes = (*self.inboxes, road)
         self.writers += 1
         self.seen += 1
-        self.carry(tokens)
         return road
 
     def runnable(self) -> bool:

@@ -114,13 +114,12 @@ class Lane:
 
     # -- roads into the lane
 
-    def road(self, edge: Edge, leg: Leg, tokens: Tokens) -> Any:
+    def road(self, edge: Edge, leg: Leg) -> Any:
         """Give a new road into the lane."""
         inbox = self.run.engine.new_inbox(edge, self, leg)
         self.inboxes = (*self.inboxes, inbox)
         self.writers += 1
         self.seen += 1
-        self.carry(tokens)
         return inbox
 
     def carry(self, tokens: Tokens) -> None:

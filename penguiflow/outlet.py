@@ -19,6 +19,7 @@ from .node import Takes
 from .stream import StreamLane
 
 if TYPE_CHECKING:
+    from .completion import Tokens
     from .graph import Edge, Site
     from .leg import Leg
     from .station import Station
@@ -31,10 +32,10 @@ class MisplacedLane(TakingLane):
 
     writer: Leg
 
-    def road(self, edge: Edge, leg: Leg, tokens: Any) -> Any:
+    def road(self, edge: Edge, leg: Leg) -> Any:
         """Give a new road into the lane, and remember who came."""
         self.writer = leg
-        return super().road(edge, leg, tokens)
+        return super().road(edge, leg)
 
     def begin(self) -> None:
         """Fail the run; everything else that the stream comes to is open now."""
@@ -65,6 +66,18 @@ class Way:
         self.slot: int | None = edge.slot if join is not None and not join.by_chunk else None
         self.lane_type: Callable[..., Any] = lane_type(station, edge)
         self.begins: bool = self.lane_type in (StreamLane, MisplacedLane)
+
+    def seat(self, tokens: Tokens) -> tuple[Callable[..., Any], int | None]:
+        """Say what lane a stream has here, and in front of which slot of a join by item.
+
+        A join by chunk pairs items where the stream descends from one of them: where the nearest common
+        ancestor gave a message, and one of the branches a stream.
+        """
+        if self.lane_type is JoinLane:
+            key = (self.edge.target.index, self.edge.slot)
+            if any(token.key == key for token in tokens):
+                return SlotLane, self.edge.slot
+        return self.lane_type, self.slot
 
 
 class Outlet:

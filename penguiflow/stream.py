@@ -47,14 +47,14 @@ class StreamLane(Lane):
         self.step: Step | None = None
         self.stream: Stream[Any] = Stream(self)
 
-    def road(self, edge: Edge, leg: Leg, tokens: Any) -> Any:
+    def road(self, edge: Edge, leg: Leg) -> Any:
         """Give a new road into the lane, and hold what its stream rides on."""
         for ticket in leg.parents:
             ticket.refs += 1
             self.parents.append(ticket)
         if self.head is None:
             self.head = leg.heading
-        return super().road(edge, leg, tokens)
+        return super().road(edge, leg)
 
     def begin(self) -> None:
         """Begin the step that reads the stream."""

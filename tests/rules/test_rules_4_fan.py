@@ -662,3 +662,62 @@ async def test_rule_4_5_join_and_gather_state_ends_with_its_run(quiet, in_flight
         assert in_flight(runtime) == at_rest
         stall[0] = False
         assert await runtime.call(3, run_id="same") == [(0, 0), (1, 1), (2, 2)]
+
+
+@pytest.mark.parametrize("form", ["yields", "emits", "yields, and on it goes"])
+async def test_rule_4_2_an_item_may_come_as_the_one_chunk_of_a_stream(form: str) -> None:
+    """Where the nearest common ancestor gave a message, a branch that streams fills its slot with its chunk."""
+
+    @node
+    async def first(x: int) -> int:
+        return x
+
+    @node
+    async def left(x: int) -> int:
+        return x + 1
+
+    @node(name="right")
+    async def yields(x: int) -> AsyncIterator[int]:
+        yield x + 2
+
+    @node(name="right")
+    async def emits(x: int, ctx: Context) -> None:
+        await ctx.emit_chunk(x + 2)
+
+    @node(name="right")
+    async def hop(x: int) -> int:
+        return x
+
+    @node
+    async def both(left: int, right: int) -> tuple[int, int]:
+        return left, right
+
+    yields_first = node(yields.fn, name="source")
+    branch = {"yields": yields, "emits": emits, "yields, and on it goes": yields_first >> hop}[form]
+    async with Flow("f", first >> [left, branch] >> both).open(window=1) as runtime:
+        assert [await runtime.call(n) for n in (1, 2)] == [(2, 3), (3, 4)]
+
+
+async def test_rule_4_3_a_branch_whose_stream_stays_empty_is_silent() -> None:
+    """Its slot gets `None` where that is allowed, and no stream comes out of the join."""
+
+    @node
+    async def first(x: int) -> int:
+        return x
+
+    @node
+    async def left(x: int) -> int:
+        return x
+
+    @node
+    async def right(x: int) -> AsyncIterator[int]:
+        if x < 0:
+            yield x
+
+    @node
+    async def both(left: int, right: int | None) -> tuple[int, int | None]:
+        return left, right
+
+    async with Flow("f", first >> [left, right] >> both).open() as runtime, runtime.run(1) as run:
+        assert [type(event).__name__ async for event in run.events()] == ["Message"]
+        assert await runtime.call(-1) == (-1, -1)
