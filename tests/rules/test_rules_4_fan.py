@@ -666,7 +666,7 @@ async def test_rule_4_5_join_and_gather_state_ends_with_its_run(quiet, in_flight
 
 @pytest.mark.parametrize("form", ["yields", "emits", "yields, and on it goes"])
 async def test_rule_4_2_an_item_may_come_as_the_one_chunk_of_a_stream(form: str) -> None:
-    """Where the nearest common ancestor gave a message, a branch that streams fills its slot with its chunk."""
+    """Where the nearest common ancestor gave a message, a stream fills its slot with its one chunk."""
 
     @node
     async def first(x: int) -> int:
