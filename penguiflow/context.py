@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import anyio
 
 from .control import Controls
-from .given import check_chunk_options, check_inherited
+from .given import check_chunk_options, check_count, check_inherited, check_target
 from .items import Chunk, ContextMarker, Headers, Item, Message
 from .mapping import run_side_by_side
 from .writer import StreamWriter, would_block
@@ -209,7 +209,13 @@ class Context(ContextMarker):
         """Run a node or a flow on a payload, as a part of this step, and give its result.
 
         It shares the run's deadline, cancellation, headers and context variables. If cancelled, it is too.
+
+        Raises:
+            TypeError: the target is neither a node nor a flow nor a function.
+            StreamClosed: the step is over; nothing was run.
         """
+        self._step.check_alive()
+        check_target(target)
         return await self._step.run.call(self._step, target, payload)
 
     async def map(
@@ -221,8 +227,7 @@ class Context(ContextMarker):
         caused itself is such an error. If cancelled, all calls are; their cleanup may wait, for the
         runtime's cleanup timeout at most.
         """
-        if limit < 1:
-            raise ValueError(f"map(limit={limit}): the limit is at least 1")
+        check_count("limit", limit)
         run = self._step.run
         return await run_side_by_side(function, items, limit, run.pool.parking, run.cleanup_timeout)
 

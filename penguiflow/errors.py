@@ -25,6 +25,14 @@ What anyio already has a word for is reused: ``WouldBlock``, ``ClosedResourceErr
 """
 
 
+def described(error: BaseException) -> str:
+    """Give the type and the text of an error; the type alone where its ``__str__`` fails."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:
+        return type(error).__name__
+
+
 class FlowError(Exception):
     """The root of everything that this package raises by itself."""
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from .draw import dot, mermaid, svg
 from .errors import GraphError
+from .given import check_observers
 from .graph import Plan
 from .items import Chunk, Headers, Message
 from .node import Node, node
@@ -79,8 +80,10 @@ class Flow(Wirable):
 
         Raises:
             ValueError: an option is out of range.
+            TypeError: one of the observers is none.
         """
-        options = Options(window, window_bytes, sizer, max_runs, hop_limit, cleanup_timeout, tuple(observers))
+        watchers = check_observers(observers)
+        options = Options(window, window_bytes, sizer, max_runs, hop_limit, cleanup_timeout, watchers)
         return Runtime(self, options)
 
     async def call(

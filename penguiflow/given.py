@@ -7,9 +7,11 @@ that names the parameter; nothing was begun or emitted. Knows nothing of what th
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 from .items import Headers, Item
+from .wiring import Wirable, Wire
 
 
 def check_seconds_given(name: str, value: object, *, least: float | None = 0.0) -> None:
@@ -28,6 +30,33 @@ def check_text(name: str, value: object) -> None:
         raise TypeError(f"{name}={value!r}: a str is needed, or None")
 
 
+def check_count(name: str, value: object) -> None:
+    """Refuse what is no whole number of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name}={value!r}: a whole number of at least 1 is needed")
+    if value < 1:
+        raise ValueError(f"{name}={value!r}: a whole number of at least 1 is needed")
+
+
+def check_target(target: object) -> None:
+    """Refuse what a step can't call."""
+    if isinstance(target, Wire) or not (callable(target) or isinstance(target, Wirable)):
+        raise TypeError(f"call(target={target!r}): a node, a flow or a function is needed")
+
+
+def check_observers(observers: object) -> tuple[Any, ...]:
+    """Give the observers; refuse what is no sequence of objects with ``observe``."""
+    if not isinstance(observers, Iterable):
+        raise TypeError(f"open(observers={observers!r}): a sequence of observers is needed")
+    given = tuple(observers)
+    for observer in given:
+        if not callable(getattr(observer, "observe", None)):
+            raise TypeError(
+                f"open(observers=…): {observer!r} is no observer: it has no method observe(event)"
+            )
+    return given
+
+
 def check_inherited(headers: object, meta: object) -> None:
     """Refuse headers that are no `Headers` and metadata that is no dict."""
     if headers is not None and not isinstance(headers, Headers):
@@ -40,6 +69,8 @@ def check_run_options(headers: object, deadline: object, run_id: object, meta: o
     """Refuse options that no run can begin with."""
     check_seconds_given("deadline", deadline)
     check_text("run_id", run_id)
+    if run_id == "":
+        raise ValueError("run_id='': an id is not empty; leave it out to get a new one")
     check_inherited(headers, meta)
 
 

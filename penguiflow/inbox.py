@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .credit import Account
-from .errors import StepError
+from .errors import StepError, described
 
 if TYPE_CHECKING:
     from .graph import Edge
@@ -317,7 +317,7 @@ class SizedInbox(Inbox):
 
 def broken(edge: Edge, run_id: str, option: str, exc: Exception) -> StepError:
     """Make the error of an edge whose function, given as an option, has failed."""
-    text = f"{option}= of edge {edge.name} failed in run {run_id}: {type(exc).__name__}: {exc}"
+    text = f"{option}= of edge {edge.name} failed in run {run_id}: {described(exc)}"
     error = StepError(text, run_id=run_id, node=edge.source.key)
     error.__cause__ = exc
     return error

@@ -7,7 +7,6 @@ generator closed, before the next one begins. Retries are tenacity's.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -24,7 +23,7 @@ from .node import Gives, Takes
 from .parking import absorb
 from .policy import Retry
 from .station import needs_check
-from .threads import ThreadContext
+from .threads import Errand, ThreadContext
 from .waiting import Restarted, Stopped
 
 if TYPE_CHECKING:
@@ -77,32 +76,28 @@ async def _give_value_at_once(station: Station, step: Step) -> Any:
 
 
 async def _in_thread(station: Station, limiter: list[anyio.CapacityLimiter], step: Step) -> Any:
-    """Run the function in a thread; a cancelled step waits for it, for the cleanup timeout at most."""
+    """Run the function in a thread; a cancelled step waits for it, for the cleanup timeout at most.
+
+    Where it is cancelled before the function has begun, the function is not called.
+    """
     if not limiter:
         limiter.append(anyio.CapacityLimiter(station.places.limit))
-    call = partial(station.function, **_arguments(station, step))
-    over = threading.Event()
-
-    def run() -> tuple[Any, StopIteration | None]:
-        try:
-            return call(), None
-        except StopIteration as exc:  # no coroutine can raise it
-            return None, exc
-        finally:
-            over.set()
-
+    errand = Errand(partial(station.function, **_arguments(station, step)))
     try:
-        result, stopped = await anyio.to_thread.run_sync(run, abandon_on_cancel=True, limiter=limiter[0])
+        result, stopped = await anyio.to_thread.run_sync(
+            errand.run, abandon_on_cancel=True, limiter=limiter[0]
+        )
     except step.run.pool.parking.cancelled:
-        with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(over.wait, step.run.cleanup_timeout)
+        if not errand.give_up():
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(errand.over.wait, step.run.cleanup_timeout)
         raise
     if stopped is not None:
         raise _failed(step, stopped)
     return result
 
 
-def _failed(step: Step, exc: StopIteration) -> BaseException:
+def _failed(step: Step, exc: BaseException) -> BaseException:
     """Make the error of a step whose function has raised what can't go through a coroutine."""
     return step.station.failed(step.run, exc, step.item, step.attempt)
 
@@ -237,6 +232,8 @@ def _may_retry(policy: Retry, step: Step, state: RetryCallState) -> bool:
     exc = state.outcome.exception() if state.outcome is not None else None
     if isinstance(exc, FlowError) and not isinstance(exc, StepError):
         return False  # the runtime said so: another attempt would be told the same
+    if isinstance(exc, StepError) and not isinstance(exc.__cause__, Exception | None):
+        return False  # a thread was told to end
     if not isinstance(exc, Exception) or step.attempts_spent or step.taken() or step.run.stopped:
         return False
     if not policy.wants(exc) or not step.run.may_retry(step.station, policy):

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from .control import as_control
+from .control import as_control, check_control
 from .errors import FlowError
 from .given import check_chunk_options
 from .items import Chunk, Control, Message, StreamOpened, StreamRestarted
@@ -147,13 +147,19 @@ class Run:
 
         Args:
             kind: ``cancel``, ``pause``, ``resume``, ``flush``, or any other for the nodes'
-            ``ctx.controls()``. payload: what the command needs. to: the path of the only node it is for.
-            stream_id: the only stream it is for.
+            ``ctx.controls()``. payload: what the command needs. to: the path, or the name, of the only
+            node it is for. stream_id: the only stream it is for; it may be over already.
+
+        Raises:
+            ValueError: the kind is empty; ``to`` is no node of the flow; ``pause`` or ``resume`` are for a
+                node or a stream: a run is paused as a whole.
+            TypeError: the kind, ``to`` or ``stream_id`` is no str.
 
         ``cancel`` without ``to`` and ``stream_id`` returns when the run has ended. If cancelled, the command
         was sent all the same.
         """
         control = as_control(kind, payload, to, stream_id)
+        check_control(control, self._core.engine.plan)
         self._core.control(control)
         if self._core.status == "cancelled":
             await self._core.ended()

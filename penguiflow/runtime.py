@@ -10,8 +10,9 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from .control import as_control
+from .control import as_control, check_control
 from .engine import Engine
+from .given import check_seconds_given
 from .items import Control, Headers
 from .lifecycle import FINAL
 from .parking import outlast
@@ -66,9 +67,11 @@ class Runtime:
 
         Raises:
             TimeoutError: something was left; the text names the nodes that are stuck, and it was aborted.
+            ValueError, TypeError: the timeout is no number of seconds; nothing was done.
 
         If cancelled, nothing is aborted, and new runs are still refused.
         """
+        check_seconds_given("timeout", timeout)
         await self._engine.drain(timeout)
 
     # -- runs
@@ -160,10 +163,12 @@ class Runtime:
 
         Raises:
             RunRejected: the runtime is not open: nothing hears it.
+            ValueError, TypeError: the command makes no sense; see `Run.control`.
         """
         if self._engine.state in ("new", "closed"):
             self._engine.check_open()
         control = as_control(kind, payload, to, None)
+        check_control(control, self._engine.plan)
         cores = list(self._engine.runs.values())
         for core in cores:
             core.control(control)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .analysis import names_streams
 from .dispatch import Places
-from .errors import FlowError, StepError
+from .errors import FlowError, StepError, described
 from .items import Chunk, Item
 from .node import Gives, Takes
 from .promises import Promise
@@ -185,7 +185,7 @@ class Station:
         where, given = self.place(run, item, attempt)
         if while_what:
             where += f", {while_what}"
-        error = StepError(f"node {self.site.key} failed in {where}: {type(exc).__name__}: {exc}", **given)
+        error = StepError(f"node {self.site.key} failed in {where}: {described(exc)}", **given)
         error.__cause__ = exc
         return error
 

@@ -91,6 +91,49 @@ class ThreadStreamWriter(StreamWriter):
         return way.call(partial(super().send_nowait, payload, seq=seq, done=done, meta=meta))
 
 
+class Errand:
+    """What a step has a thread do, once.
+
+    Args:
+        call: the node's function with its arguments.
+    """
+
+    __slots__ = ("_begun", "_call", "_given_up", "_lock", "over")
+
+    def __init__(self, call: Callable[[], Any]) -> None:
+        self._begun = False
+        self._call = call
+        self._given_up = False
+        self._lock = threading.Lock()
+        self.over: threading.Event = threading.Event()
+
+    def run(self) -> tuple[Any, BaseException | None]:
+        """Give the result, and what the function has raised that can't go through a coroutine.
+
+        Does nothing where the step has given it up. Called in the thread.
+        """
+        with self._lock:
+            if self._given_up:
+                return None, None
+            self._begun = True
+        try:
+            return self._call(), None
+        except StopIteration as exc:
+            return None, exc
+        except Exception:
+            raise
+        except BaseException as exc:  # the event loop would take it for its own
+            return None, exc
+        finally:
+            self.over.set()
+
+    def give_up(self) -> bool:
+        """Let it not begin any more; ``False`` where it has begun already."""
+        with self._lock:
+            self._given_up = not self._begun
+            return self._given_up
+
+
 class WayBack:
     """The way from a step's thread to the event loop; made on the event loop."""
 

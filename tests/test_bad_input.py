@@ -730,3 +730,85 @@ def test_flows_and_nodes_can_not_be_changed() -> None:
     for thing in (flow, number):
         with pytest.raises((AttributeError, TypeError)):
             thing.name = "other"
+
+
+@pytest.mark.parametrize("wrong", [1.5, 0, -1, "x", None, True])
+async def test_the_limit_of_a_mapping(wrong: object) -> None:
+    """It is a whole number of at least 1; the text names it."""
+
+    @node
+    async def maps(n: int, ctx: Context) -> None:
+        await ctx.map(coroutine, [1], limit=wrong)
+
+    with pytest.raises(StepError, match="limit=") as caught:
+        await Flow("f", maps).call(1)
+    assert type(caught.value.__cause__) is (ValueError if wrong in (0, -1) else TypeError)
+
+
+@pytest.mark.parametrize("wrong", [None, 5, "x", [number], number >> text_of])
+async def test_what_can_not_be_called_by_a_step(wrong: object) -> None:
+    """`ctx.call` takes a node, a flow or a function; the text names the parameter."""
+
+    @node
+    async def calls(n: int, ctx: Context) -> object:
+        return await ctx.call(wrong, n)
+
+    with pytest.raises(StepError, match="target=") as caught:
+        await Flow("f", calls).call(1)
+    assert type(caught.value.__cause__) is TypeError
+
+
+async def test_a_context_calls_nothing_after_its_step() -> None:
+    """`ctx.call` is refused like an emission; nothing runs."""
+    kept: list[Context] = []
+    called: list[int] = []
+
+    @node
+    async def leaves(n: int, ctx: Context) -> int:
+        kept.append(ctx)
+        return n
+
+    @node
+    async def target(n: int) -> None:
+        called.append(n)
+
+    async with Flow("f", leaves).open() as runtime:
+        assert await runtime.call(1) == 1
+        with pytest.raises(StreamClosed):
+            await kept[0].call(target, 1)
+        run = await runtime.start(2)
+        assert await run.result() == 2
+    assert called == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [("x", TypeError), (True, TypeError), (float("nan"), ValueError), (-1, ValueError)],
+)
+async def test_the_timeout_of_draining(wrong: object, error: type[Exception]) -> None:
+    """It is a number of seconds, not below zero; the runtime stays open."""
+    async with Flow("f", number).open() as runtime:
+        with pytest.raises(error, match="timeout="):
+            await runtime.drain(wrong)
+        assert await runtime.call(1) == 1
+        await runtime.drain(0)
+
+
+@pytest.mark.parametrize("wrong", [5, [5], None, [None], "x"])
+def test_what_is_no_observer(wrong: object) -> None:
+    """It is refused when the flow is opened, by name."""
+    with pytest.raises(TypeError, match="observers"):
+        Flow("f", number).open(observers=wrong)
+
+
+@pytest.mark.parametrize(("wrong", "error"), [(5, TypeError), ("", ValueError)])
+async def test_a_run_id_is_a_text(wrong: object, error: type[Exception]) -> None:
+    """An empty one is none."""
+    async with Flow("f", number).open() as runtime:
+        for enter in (runtime.call, runtime.start):
+            with pytest.raises(error, match="run_id="):
+                await enter(1, run_id=wrong)
+        for scope in (runtime.run(1, run_id=wrong), runtime.session(run_id=wrong)):
+            with pytest.raises(error, match="run_id="):
+                async with scope:
+                    raise AssertionError("entered")

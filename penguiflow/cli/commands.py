@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from penguiflow import __version__
 from penguiflow.cli import demo as demonstration
 from penguiflow.cli.errors import CommandError, one_line
 from penguiflow.cli.inputs import payload
@@ -92,6 +93,9 @@ class _Intermixed(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="penguiflow", description="Streaming flows on the command line.")
+    parser.add_argument(
+        "--version", action="version", version=f"penguiflow {__version__}", help="show the version and end"
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Intermixed)
     common = _Intermixed(add_help=False)
     common.add_argument("--traceback", action="store_true", help="show where an error comes from")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from penguiflow import __version__
 from penguiflow.cli import main
 from penguiflow.cli.errors import one_line
 
@@ -172,3 +173,9 @@ def test_long_runs_of_side_by_side_streams_stay_apart(command: Command) -> None:
         for name in ("upper", "lower")
     }
     assert text == {"upper": "ONE TWO ", "lower": "one two "}
+
+
+def test_the_version(command: Command) -> None:
+    """One line, and nothing else is needed."""
+    done = command("--version")
+    assert (done.stdout, done.stderr, done.returncode) == (f"penguiflow {__version__}\n", "", 0)

@@ -263,3 +263,52 @@ async def test_nodes_see_a_flush(quiet) -> None:
         await run.control("flush")
         await run.result()
     assert heard == {"a": [("flush", None)]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "error", "says"),
+    [
+        ("hint", {"to": "nope"}, ValueError, r"to='nope'.*inner/a, b"),
+        ("hint", {"to": ""}, ValueError, r"to=''.*inner/a, b"),
+        ("hint", {"to": 5}, TypeError, "to=5"),
+        ("cancel", {"to": "nope"}, ValueError, "nope"),
+        (Control("hint", node="nope"), {}, ValueError, "nope"),
+        (Control(""), {}, ValueError, "kind"),
+        (Control(5), {}, TypeError, "kind=5"),
+        (Control("pause", node="b"), {}, ValueError, "as a whole"),
+        ("", {}, ValueError, "kind"),
+        (None, {}, TypeError, "kind=None"),
+        ("pause", {"to": "b"}, ValueError, "as a whole"),
+        ("resume", {"to": "inner/a"}, ValueError, "as a whole"),
+    ],
+)
+async def test_commands_that_make_no_sense_are_refused(kind, options, error, says: str, quiet) -> None:
+    """The text names what is wrong; nothing is carried out, by a run and by a runtime."""
+    heard: dict[str, list[object]] = {}
+    inner = Flow("inner", listening("a", heard))
+    async with Flow("f", inner, listening("b", heard)).open() as runtime:
+        run = await runtime.start(0)
+        for speaker in (run, runtime):
+            with pytest.raises(error, match=says):
+                await speaker.control(kind, **options)
+        await quiet()
+        assert run.status == "running"
+        await run.control("stop", to="a")
+        await run.control("stop", to="b")
+        await runtime.control("cancel")
+        with pytest.raises(error, match=says):
+            await run.control(kind, **options)
+
+
+async def test_a_stream_is_not_paused_but_may_be_over_already(quiet) -> None:
+    """`pause` and `resume` take no stream; who cancels or flushes one may come too late."""
+    async with Flow("f", listening("a", {})).open() as runtime, runtime.run(0) as run:
+        await quiet()
+        for kind in ("pause", "resume"):
+            with pytest.raises(ValueError, match="as a whole"):
+                await run.control(kind, stream_id="s")
+        with pytest.raises(TypeError, match="stream_id=5"):
+            await run.control("cancel", stream_id=5)
+        await run.control("cancel", stream_id="over")
+        await run.control("flush", stream_id="over")
+        assert run.status == "running"

@@ -1,5 +1,6 @@
 """The contract of nodes: what a node takes is told by its annotation, what it gives by its form."""
 
+import asyncio
 import functools
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -597,3 +598,94 @@ async def test_a_thread_node_has_a_timeout_and_errors() -> None:
     with pytest.raises(StepError) as caught:
         await Flow("f", fails).call(1)
     assert str(caught.value.__cause__) == "mine"
+
+
+async def test_a_thread_that_has_not_begun_is_not_waited_for(caplog) -> None:
+    """A step that is cancelled on its way into its thread has nothing to clean up: its run ends at once."""
+    called: list[int] = []
+
+    @node(thread=True)
+    def thread(n: int) -> int:
+        called.append(n)
+        return n
+
+    async with Flow("f", count >> thread).open(window=2) as runtime:
+        with anyio.fail_after(0.9):  # the cleanup timeout is 1 s
+            async with runtime.run(4) as run:
+                async for _ in run:
+                    break
+            assert called in ([0], [0, 1])
+            await anyio.sleep(0.05)
+            assert called in ([0], [0, 1])
+    assert "abandoned" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "kind", [GeneratorExit, KeyboardInterrupt, SystemExit, StopIteration, asyncio.CancelledError]
+)
+async def test_whatever_a_thread_raises_is_the_error_of_its_step(kind: type[BaseException]) -> None:
+    """It comes out as the cause, is not tried again unless it is an `Exception`, and the runtime lives on."""
+    calls: list[int] = []
+
+    @node(thread=True, retry=Retry(attempts=3, backoff=0, jitter=0))
+    def thread(n: int) -> int:
+        calls.append(n)
+        if n == 0:
+            raise kind
+        return n
+
+    async with Flow("f", thread).open() as runtime:
+        with pytest.raises(StepError) as caught:
+            await runtime.call(0)
+        assert (type(caught.value.__cause__), caught.value.node) == (kind, "thread")
+        assert len(calls) == 1 or issubclass(kind, Exception)
+        assert runtime.statistics().workers == 1  # it has ended its job, and rests
+        assert await runtime.call(1) == 1
+        assert runtime.statistics().places_taken == 0
+
+
+class Speechless(Exception):
+    """Can't be shown."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def raises_speechless(n: int) -> int:
+    """Fail."""
+    raise Speechless
+
+
+async def raises_speechless_later(n: int) -> int:
+    """Fail."""
+    raise Speechless
+
+
+@pytest.mark.parametrize(
+    "fails",
+    [
+        node(raises_speechless, name="fails"),
+        node(raises_speechless, name="fails", thread=True),
+        node(raises_speechless_later, name="fails"),
+        node(raises_speechless_later, name="fails", retry=Retry(attempts=2, backoff=0, jitter=0)),
+    ],
+    ids=["inline", "thread", "async", "retry"],
+)
+async def test_an_error_that_can_not_be_shown_is_a_step_error_all_the_same(fails) -> None:
+    """The text names its type; the cause is the error itself."""
+    for flow in (Flow("f", fails), Flow("f", count >> fails)):
+        with pytest.raises(StepError, match=r"fails.*Speechless") as caught:
+            await flow.call(1)
+        assert type(caught.value.__cause__) is Speechless
+
+
+async def test_a_merge_whose_error_can_not_be_shown() -> None:
+    """The same for a function of an edge."""
+
+    def merge(old: int, new: int) -> int:
+        raise Speechless
+
+    options = {"capacity": 1, "overflow": "merge", "merge": merge}
+    with pytest.raises(StepError, match=r"merge=.*Speechless") as caught:
+        await Flow("f", count >> edge(**options) >> node(raises_speechless_later)).call(9)
+    assert type(caught.value.__cause__) is Speechless
