@@ -15,7 +15,6 @@ from itertools import islice
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
-from pydantic.dataclasses import is_pydantic_dataclass
 
 from .kinds import class_of, members, type_name
 from .type_checks import checker, is_generic_class
@@ -88,7 +87,7 @@ def _is(value: Any, shape: type) -> bool:
 
 
 def _is_plain(shape: Any) -> bool:
-    return dataclasses.is_dataclass(shape) and not is_pydantic_dataclass(shape)  # type: ignore[arg-type]
+    return dataclasses.is_dataclass(shape) and not is_pydantic_dataclass(shape)
 
 
 def _fields(shape: Any, value: Mapping[Any, Any]) -> Iterator[Part]:
@@ -129,3 +128,11 @@ def _detail(error: Any, where: str) -> str:
     place = ".".join([*([where] if where else []), *map(str, error["loc"])])
     given = "" if error["type"] == "missing" else f", not {type(error['input']).__name__}"
     return f"{place}: {error['msg']}{given}" if place else f"{error['msg']}{given}"
+
+
+def is_pydantic_dataclass(kind: Any) -> bool:
+    """Say whether a class is a dataclass of pydantic's.
+
+    Like `pydantic.dataclasses.is_pydantic_dataclass`, whose module is not imported otherwise, and is large.
+    """
+    return dataclasses.is_dataclass(kind) and "__is_pydantic_dataclass__" in vars(kind)

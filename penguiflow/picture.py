@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator
-from xml.sax.saxutils import escape, quoteattr
+from html import escape
 
 from .graph import Edge, Plan, Site
 from .labels import OUTPUT, Box, Kind, boxes, edge_words, kind_of, printable
@@ -202,11 +202,11 @@ def _shape(block: Block, kind: Kind) -> str:
 
 def _written(x: float, y: float, text: str, look: str = "") -> str:
     classes = f"pf-text pf-{look}" if look else "pf-text"
-    return f'<text class="{classes}" x="{x:.1f}" y="{y:.1f}">{escape(text)}</text>'
+    return f'<text class="{classes}" x="{x:.1f}" y="{y:.1f}">{escape(text, quote=False)}</text>'
 
 
 def _attribute(text: str) -> str:
-    return quoteattr(_line(text))
+    return f'"{escape(_line(text))}"'
 
 
 def _line(text: str) -> str:
