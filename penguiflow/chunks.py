@@ -94,7 +94,11 @@ class BatchLane(PassingLane):
         self.batch = EMPTY
         if self.has_place:
             self.has_place = False
-            self.station.places.release()
+            places = self.station.places
+            if places.waiting or places.taken <= 0:
+                places.release()
+            else:
+                places.taken -= 1  # `Places.release`, by hand, see `take_over`
         if inbox.unstarted:
             inbox.unstarted = 0
         if (inbox.door or inbox.watchers) and not self.dead:

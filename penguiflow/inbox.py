@@ -145,8 +145,11 @@ class Inbox:
             return
         if self.door or len(self.items) + self.unstarted + len(batch) > self.capacity:
             self._stand_at_the_door(batch)
-        else:
+        elif self.items:
             self._admit(batch)
+        else:
+            self.meter.offer(len(batch))
+            self.items = batch
         if not lane.scheduled:
             lane.wake()
 

@@ -229,7 +229,8 @@ class Leg:
             if self.direct.door:
                 self.stuck += 1
                 self.direct.watch(self)
-        elif self.forks:
+            return
+        if self.forks:
             self._fork(batch)
         else:
             road = self.roads[0]

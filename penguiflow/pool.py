@@ -51,7 +51,7 @@ class JobRun(Protocol):
     stopped: bool
     paused: bool
     busy: int
-    engaged: set[Any]
+    engaged: list[Any]
     names_streams: bool
 
     def hold_back(self, job: Job) -> None:
@@ -151,7 +151,8 @@ class Worker:
                 run = self.run = job.run
                 try:
                     await self._drive(job)
-                    self._done(run)
+                    if run.stopped or run.names_streams or run.busy == 0:
+                        self._done(run)
                 except Exception as exc:
                     self.has_place = False
                     self.disengage(run)
@@ -178,13 +179,13 @@ class Worker:
         pool = self.pool
         by_level = pool.parking.by_level
         coroutine, variables = job.work(self), job.context()
-        value: Any = None
+        send, value = coroutine.send, None
         error: BaseException | None = None
         while True:
             pool.current = self
             try:
                 if error is None:
-                    trap = variables.run(coroutine.send, value)
+                    trap = variables.run(send, value)
                 else:
                     trap = variables.run(coroutine.throw, error)
             except StopIteration:
@@ -224,14 +225,14 @@ class Worker:
         """
         if not self.engaged:
             self.engaged = True
-            run.engaged.add(self)
+            run.engaged.append(self)
 
     def disengage(self, run: JobRun) -> None:
         """End a walk."""
         self.at = None
         if self.engaged:
             self.engaged = self.interrupted = False
-            run.engaged.discard(self)
+            run.engaged.remove(self)
 
     def interrupt(self, reason: object) -> None:
         """Cancel what the node does."""

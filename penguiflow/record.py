@@ -123,7 +123,7 @@ class RunRecord:
         self.detached: bool = False
         self.open: int = 1  # the input
         self.busy: int = 1  # whoever starts the run
-        self.engaged: set[Any] = set()
+        self.engaged: list[Any] = []  # mostly one or two: a set is larger
         self.lanes: dict[Any, Any] = {}
         self.legs: dict[Any, Any] = {}
         self.mail: dict[int, Any] = NOTHING

@@ -150,7 +150,7 @@ class Step(Letters):
         self.worker = worker
         self.task = parking.task()
         worker.step = self
-        run.engaged.add(self)
+        run.engaged.append(self)
         if self.lane is None and run.engine.observers.active:
             run.notify(StepStarted(run.id, self.station.site.key, None))
         try:
@@ -171,7 +171,7 @@ class Step(Letters):
                 run.notify(StepEnded(run.id, self.station.site.key, None, self.attempt))
             if self.reason is not None:
                 await absorb(parking, self.task)
-            run.engaged.discard(self)  # last: the run may end as soon as nobody is engaged
+            run.engaged.remove(self)  # last: the run may end as soon as nobody is engaged
 
     def over(self) -> None:
         """Let go of what the input rides on, and of the streams."""
