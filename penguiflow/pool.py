@@ -184,10 +184,7 @@ class Worker:
         while True:
             pool.current = self
             try:
-                if error is None:
-                    trap = variables.run(send, value)
-                else:
-                    trap = variables.run(coroutine.throw, error)
+                trap = variables.run(send, value) if error is None else variables.run(coroutine.throw, error)
             except StopIteration:
                 return
             finally:
