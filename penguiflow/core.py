@@ -15,7 +15,7 @@ from .completion import Tokens, hold, reaching, release
 from .control import Controls
 from .emission import Emission
 from .errors import StreamClosed
-from .gate import GatedLeg
+from .gate import GatedLeg, leg_type
 from .inbox import Road
 from .items import Chunk, Control, Drop, Headers, Heading, Item
 from .lane import LaneKey, PassingLane
@@ -232,14 +232,28 @@ class RunCore(Traffic):
         over = [leg for leg in legs if not live & {leg.site.index, *self.engine.before(leg.site)}]
         for leg in over:
             leg.end("done")
-        merges = [
-            lane for lane in self.lanes.values() if lane.explicit and not lane.writers and not lane.dead
-        ]
-        left = [lane for lane in merges if not live & self._may_still_write(lane)]
-        for lane in left:
+        left = [lane for lane in self._merges() if not live & self._may_still_write(lane)]
+        self._end_merges(left)
+        return bool(over or left)
+
+    def _merges(self) -> list[Any]:
+        """Give the lanes that wait for nothing but writers who have not come yet."""
+        return [lane for lane in self.lanes.values() if lane.explicit and not lane.writers and not lane.dead]
+
+    def _end_merges(self, lanes: list[Any]) -> None:
+        for lane in lanes:
             lane.explicit = False
             lane.finish_if_over()
-        return bool(over or left)
+
+    def end_awaited(self) -> bool:
+        """End the streams that wait for writers who wait themselves, for what these streams hold.
+
+        Called when nothing in the run can go on: so nothing can write to them (rule 1.3). ``False`` where
+        there is none.
+        """
+        merges = self._merges()
+        self._end_merges(merges)
+        return bool(merges)
 
     def _may_still_write(self, lane: Any) -> set[int]:
         """Give the nodes from which the stream of a lane has not come, and those before them."""
@@ -384,8 +398,3 @@ class RunCore(Traffic):
             stream_id = item.stream_id if isinstance(item, Chunk) else None
             self.dropped(Drop(inbox.edge.name, stream_id, seq, "flush"))
         inbox.purge()
-
-
-def leg_type(outlet: Outlet) -> type[Leg]:
-    """Say what kind of leg a stream leaves by."""
-    return GatedLeg if outlet.gated else Leg

@@ -80,10 +80,17 @@ class Lifetime(RunRecord):
         elif self.close_explicit():
             self.at_rest()
         elif self.inputs == 0 and self.outbox.count() == 0:
-            self.fail(CreditError(self.why_stuck()))
+            if self.end_awaited():
+                self.at_rest()
+            else:
+                self.fail(CreditError(self.why_stuck()))
 
     def close_explicit(self) -> bool:
         """End the streams named by hand: nothing in the run can write to them any more (rule 1.3)."""
+        raise NotImplementedError
+
+    def end_awaited(self) -> bool:
+        """End the streams that wait for writers who wait themselves, for what these streams hold."""
         raise NotImplementedError
 
     # -- ending

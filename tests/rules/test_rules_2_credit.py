@@ -693,6 +693,27 @@ async def test_rule_2_5_an_ended_stream_waits_for_no_node_that_gives_messages() 
         assert sorted([item.payload async for item in run]) == [0, 0, 1, 2, 10, 20]
 
 
+async def test_rule_2_5_an_ended_stream_does_not_wait_for_a_writer_that_waits_for_it() -> None:
+    """Who could still write to it waits for the credit that it holds: nobody will (rule 1.3)."""
+
+    @node
+    async def opens(i: int, ctx: Context) -> None:
+        async with ctx.open_stream(f"s{i}") as stream:
+            await stream.send(i)
+
+    @node
+    async def other(i: int, ctx: Context) -> None:
+        return None
+
+    @node
+    async def total(stream: Stream[int]) -> int:
+        return sum([i async for i in stream])
+
+    flow = Flow("f", parts >> [opens, other] >> total)
+    async with flow.open(window=1) as runtime, runtime.run(4) as run:
+        assert sorted([item.payload async for item in run]) == [0, 1, 2, 3]
+
+
 def stuck_flow(source=count) -> Flow:
     """Make a flow whose last step reads two streams of one origin one after the other."""
 
