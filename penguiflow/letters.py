@@ -142,9 +142,10 @@ class Letters(Emission):
                 ticket.home()
                 raise
             full = self.run.full_inboxes(self.station.site, payload, to)
-        if ticket is None or self.run.stopped:
+        if ticket is None or self.run.stopped or self.stale:
             if ticket is not None:
                 ticket.home()
+            self.check_alive()
             raise RunCancelled(f"run {self.run.id} is over: {self.station.site.key} can't emit any more")
         return ticket
 

@@ -338,7 +338,7 @@ class Waiting:
             ticket = wait.ticket
         if ticket is not None and leg.room() <= 0:
             await self._room_behind(leg, ticket)
-        if ticket is None or leg.dead or leg.terminal is not None or self.run.stopped:
+        if ticket is None or leg.dead or leg.terminal is not None or self.run.stopped or self.stale:
             if ticket is not None:
                 ticket.home()
             self.check_open(leg)
