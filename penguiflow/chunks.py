@@ -5,7 +5,7 @@ Owns the hot loop. Invariant: what a worker has taken is handed on, put back or 
 In a `WalkingLane` a worker takes a batch and runs the node's function over it in a bare loop; results, credit
 and counters are handed on as one block, at the latest when the worker is suspended, because between two
 suspensions nobody else can look. A `SteppingLane` does a `Step` per chunk, for nodes with a policy or a
-context; a `ParallelLane` does several at a time.
+context. Several chunks at a time are `parallel`.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ from .parking import absorb
 from .pool import switch
 from .settling import settle
 from .step import Step, chunk_step
+from .timing import NODE
 from .waiting import Restarted
 
 if TYPE_CHECKING:
     from .core import RunCore
+    from .measures import NodeMeasures
     from .pool import Worker
     from .station import Station
 
@@ -107,6 +109,8 @@ class BatchLane(PassingLane):
         run.busy -= 1
         if inbox.items or len(self.inboxes) > 1:
             self.wake()
+        if self.timing is not None:
+            self.rests()
         if self.writers == 0 or self.failing is not None:
             self.finish_if_over()
 
@@ -156,6 +160,8 @@ class WalkingLane(BatchLane):
                 current.begun, current.stale = 0, False
                 began = perf_counter() if len(current.batch) >= station.batch else 0.0
                 try:
+                    if station.measures is not None:
+                        await current.measured(station.measures)
                     for chunk in current.cursor:
                         result = await function(chunk.payload)
                         chunk.payload = result if type(result) is expected else current.other(chunk, result)
@@ -171,6 +177,25 @@ class WalkingLane(BatchLane):
                 await absorb(run.pool.parking, worker.task)
         finally:
             worker.disengage(run)
+
+    async def measured(self, measures: NodeMeasures) -> None:
+        """Run the loop over the batch with a clock in it.
+
+        If cancelled, what was done is recorded; the loop of `work` finds the batch as its own would leave it.
+        """
+        function, expected = self.station.function, self.station.promise.expected
+        now = self.run.pool.parking.now
+        seconds: list[float] = []
+        began = now()
+        try:
+            for chunk in self.cursor:
+                result = await function(chunk.payload)
+                chunk.payload = result if type(result) is expected else self.other(chunk, result)
+                ended = now()
+                seconds.append(ended - began)
+                began = ended
+        finally:
+            measures.took(seconds, len(self.batch))
 
     def other(self, chunk: Chunk[Any], result: Any) -> Any:
         """Look at what is not of the class that was promised; let a chunk go that became nothing."""
@@ -209,12 +234,16 @@ class WalkingLane(BatchLane):
         places.taken += 1  # `Places.take`, by hand: a walk through four nodes makes 60 calls as it is
         leg, meter = road.writer, road.meter
         leg.chunks += count
+        if leg.watch is not None:
+            leg.watch.sent(batch, run.pool.parking.now())
         if leg.stamps:
             leg.stamp(batch)
         meter.offered += count
         meter.delivered += count
         station.steps += count
         self.scheduled = self.has_place = True
+        if self.timing is not None:
+            self.timing.turn(NODE, run.pool.parking.now())
         self.inbox = road
         self.batch = batch
         self.cursor = iter(batch)
@@ -311,57 +340,3 @@ class SteppingLane(BatchLane):
                 self.step.stale = True
                 self.step.interrupt(Restarted())
         self.out.restart(attempt)
-
-
-class ParallelLane(PassingLane):
-    """A stream at a node with ``ordered=False``: several chunks at a time, in order of completion."""
-
-    __slots__ = ("active",)
-
-    works_in_order = False
-
-    def __init__(self, run: RunCore, station: Station, key: LaneKey, explicit: bool) -> None:
-        super().__init__(run, station, key, explicit)
-        self.active: set[Step] = set()
-
-    def quiet(self) -> bool:
-        """Say whether everything that was taken is in its successors' hands."""
-        return not self.out.stuck and not self.active
-
-    def free_hands(self) -> int:
-        """Say how many more chunks could be begun at once."""
-        places = self.station.places
-        return places.limit - places.taken + self.has_place
-
-    def restart(self, road: Any, attempt: int) -> None:
-        """Drop what is left of lower attempts, and begin a higher one behind."""
-        road.purge()
-        for step in self.active:
-            step.stale = True
-            step.interrupt(Restarted())
-        self.out.restart(attempt)
-
-    async def work(self, worker: Worker) -> None:
-        """Do the step of one chunk; the next one may begin as soon as there is a place."""
-        inbox = self.next_inbox()
-        batch = inbox.take(1)
-        if not batch:
-            self.leave_place()
-            self.scheduled = False
-            self.run.busy -= 1
-            return
-        step = chunk_step(self, batch[0])
-        step.has_place = True
-        self.station.steps += 1
-        self.active.add(step)
-        self.scheduled = self.has_place = False
-        inbox.freed()
-        self.wake()
-        try:
-            await self.do(step, worker)
-        finally:
-            step.leave_place()
-            self.active.discard(step)
-            self.run.busy -= 1
-            self.wake()
-            self.finish_if_over()

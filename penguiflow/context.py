@@ -6,7 +6,6 @@ what cancellation leaves behind; what ends in ``_nowait`` raises `anyio.WouldBlo
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,6 +15,8 @@ from .control import Controls
 from .given import check_chunk_options, check_count, check_inherited, check_target
 from .items import Chunk, ContextMarker, Headers, Item, Message
 from .mapping import run_side_by_side
+from .node_log import StepLog, step_log
+from .observe import SPAN, Passed, Span
 from .writer import StreamWriter, would_block
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-log = logging.getLogger("penguiflow")
 
 
 class Context(ContextMarker):
@@ -71,10 +70,21 @@ class Context(ContextMarker):
         return self._state
 
     @property
-    def log(self) -> logging.LoggerAdapter[logging.Logger]:
-        """A logger whose records say ``run_id``, ``node`` and ``attempt``."""
-        where = {"run_id": self.run_id, "node": self.node, "attempt": self.attempt}
-        return logging.LoggerAdapter(log, where)
+    def span(self) -> Span:
+        """The step's span: to say something in the trace, and to hand the trace on in requests.
+
+        Where nobody traces, what is said is lost, and the trace that the run came with is handed on.
+        """
+        return SPAN.get() or Passed(self._step.run.trace_id, self._step.run.headers.extra)
+
+    @property
+    def log(self) -> StepLog:
+        """The logger ``penguiflow.node.NAME`` of the node; its records say where they come from.
+
+        They have the attributes ``run_id``, ``node``, ``attempt``, ``stream_id``, ``seq``, ``trace_id`` and
+        ``span_id``, each ``None`` where there is none: at the moment of the record.
+        """
+        return step_log(self._step)
 
     async def emit(
         self,

@@ -12,21 +12,22 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .completion import Tokens, hold, reaching, release
-from .control import Controls
 from .emission import Emission
 from .errors import StreamClosed
 from .gate import GatedLeg, leg_type
 from .inbox import Road
-from .items import Chunk, Control, Drop, Headers, Heading, Item
+from .items import Headers, Heading, Item
 from .lane import LaneKey, PassingLane
 from .leg import Leg
-from .observe import StepStarted
 from .outlet import MisplacedLane, Outlet, Way
 from .record import NEVER
+from .reports import opening
 from .station import Station
+from .steering import Steering
 from .step import Step
 from .stream import StreamLane
-from .traffic import Traffic, named
+from .traffic import named
+from .watch import feed_lane, watch_lane, watch_stream_of
 
 if TYPE_CHECKING:
     from .credit import Account
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from .wiring import Wirable
 
 
-class RunCore(Traffic):
+class RunCore(Steering):
     """One input and everything that descends from it."""
 
     __slots__ = ("__weakref__",)
@@ -42,7 +43,6 @@ class RunCore(Traffic):
     ended_streams: set[tuple[int, str]]
     inputs: int
     lane_accounts: dict[Any, Account]
-    listeners: tuple[tuple[str, Controls], ...]
     names_streams: bool
     opened: tuple[Any, ...]
     opening: bool
@@ -114,7 +114,10 @@ class RunCore(Traffic):
         heading = self.heading(site, stream_id, step.attempt if step.lane is None else 1, step.item)
         if meta:
             heading.meta = {**heading.meta, **meta}
+        heading.origin = step.span
         leg = leg_type(outlet)(self, outlet, heading, hold(step.tokens), self.account(window), explicit)
+        if self.watch is not None:
+            leg.watch = watch_stream_of(self, step)
         if step.lane is None:
             self._own(step, leg)
             if pinned:
@@ -138,8 +141,8 @@ class RunCore(Traffic):
         site = outlet.site
         if leg.explicit:
             self.names_streams = True
-        if self.engine.observers.active:
-            self.notify(leg.opened())
+        if leg.watch is not None:
+            self.notify(opening(leg))
         pairings = self.pair_stream(site, leg.tokens) if site.joins else ()
         tokens = leg.tokens + pairings
         roads: tuple[Road, ...] = ()
@@ -189,14 +192,15 @@ class RunCore(Traffic):
         if lane is None:
             lane = self.lanes[key] = lane_type(self, station, key, named)
             lane.carry(tokens)
-            if self.engine.observers.active:
-                self.notify(StepStarted(self.id, station.site.key, stream_id))
             if isinstance(lane, PassingLane):
                 self._open_behind(lane, leg, tokens, named=named)
             return lane
         lane.carry(tokens)
-        if leg.heading.attempt > 1 and isinstance(lane, PassingLane):
-            lane.out.restart(leg.heading.attempt)
+        if isinstance(lane, PassingLane):
+            if leg.watch is not None:
+                feed_lane(self, lane, leg)
+            if leg.heading.attempt > 1:
+                lane.out.restart(leg.heading.attempt)
         return lane
 
     def _open_behind(self, lane: PassingLane, upstream: Leg, tokens: Tokens, *, named: bool) -> None:
@@ -207,6 +211,8 @@ class RunCore(Traffic):
         outlet = self.engine.outlets[station.site.index]
         out = leg_type(outlet)(self, outlet, above, hold(tokens), account, upstream.explicit)
         lane.out = out
+        if self.watch is not None:
+            out.watch = watch_lane(self, lane, upstream)
         out.owners = (lane,)
         out.parents = upstream.parents
         if account is not None:
@@ -214,6 +220,7 @@ class RunCore(Traffic):
         self._connect(out, lane.key, named=named)
         if out.stamps or account is not None:  # else nobody sees that its chunks bear the heading above
             out.heading = above.at(station.site.path, above.attempt)
+            out.heading.origin = out.watch.span if out.watch is not None else None
 
     def close_explicit(self) -> bool:
         """End the streams named by hand that nothing in the run can write to any more (rule 1.3).
@@ -333,68 +340,5 @@ class RunCore(Traffic):
         """
         engine = self.engine.child(target)
         item = step.item
-        async with engine.within(self, payload, item.headers, item.meta) as run:
+        async with engine.within(self, payload, item.headers, item.meta, step.number) as run:
             return await run.result()
-
-    # -- control
-
-    def listen(self, step: Step) -> Controls:
-        """Let a step hear the commands for its node."""
-        controls = Controls(self.pool.parking)
-        self.listeners = (*self.listeners, (step.station.site.key, controls))
-        return controls
-
-    def control(self, control: Control) -> None:
-        """Carry a command out, and let the nodes hear it."""
-        for key, controls in list(self.listeners):
-            if control.node is None or control.node in (key, key.rsplit("/", 1)[-1]):
-                controls.deliver(control)
-        if control.kind == "cancel":
-            self._cancel(control)
-        elif control.kind == "pause":
-            self.pause()
-        elif control.kind == "resume":
-            self.resume()
-        elif control.kind == "flush":
-            self._flush(control)
-
-    def _cancel(self, control: Control) -> None:
-        if control.stream_id is None and control.node is None:
-            self.stop(str(control.payload or ""))
-            return
-        for leg in list(self.legs.values()):
-            if control.stream_id in (None, leg.stream_id) and control.node in (
-                None,
-                leg.site.key,
-                leg.site.name,
-            ):
-                self._cancel_stream(leg)
-        if self.busy == 0:
-            self.at_rest()
-
-    def _cancel_stream(self, leg: Leg) -> None:
-        leg.end("cancelled")
-        leg.cut()
-
-    def _flush(self, control: Control) -> None:
-        """Let everything go on that the runtime holds back; or drop what waits, and report it."""
-        for account in self.windows():
-            account.grant()
-        for engagement in list(self.engaged):
-            engagement.flush_held()
-        if isinstance(control.payload, dict) and control.payload.get("discard"):
-            for lane in [*self.lanes.values(), *self.mail.values()]:
-                for inbox in lane.inboxes:
-                    self._discard(inbox)
-                lane.finish_if_over()
-            for mail in self.mail.values():
-                mail.rest()
-        if self.busy == 0:
-            self.at_rest()
-
-    def _discard(self, inbox: Any) -> None:
-        for item in inbox.items:
-            seq = item.seq if isinstance(item, Chunk) else None
-            stream_id = item.stream_id if isinstance(item, Chunk) else None
-            self.dropped(Drop(inbox.edge.name, stream_id, seq, "flush"))
-        inbox.purge()

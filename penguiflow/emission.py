@@ -22,7 +22,7 @@ from .waiting import Waiting
 class Emission(Waiting):
     """A step as the writer of its streams."""
 
-    __slots__ = ("attempts_spent", "held", "item", "legs", "one_way", "ticket", "tokens")
+    __slots__ = ("attempts_spent", "held", "item", "one_way", "ticket", "tokens")
 
     attempts_spent: bool
     dirty: list[Leg]

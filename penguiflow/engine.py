@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextvars
 import random
-from collections.abc import AsyncIterable, Callable
+from collections.abc import AsyncIterable
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -26,6 +26,7 @@ from .graph import Edge, Site
 from .inbox import Meter
 from .invoke import build
 from .items import Headers
+from .measures import FlowMeasures, measure
 from .observe import Observers
 from .outlet import Outlet
 from .parking import Parking, current_parking
@@ -35,12 +36,15 @@ from .run import Run, RunScope, Session, facade
 from .station import Station
 from .step import Step
 from .stream import heading_item
+from .ticking import Attendant, attend
+from .traffic import Nobody
 
 if TYPE_CHECKING:
     from .flow import Flow
     from .lifetime import Lifetime
     from .options import Options
     from .plan import Plan
+    from .runtime import Runtime
 
 _entropy = random.SystemRandom()
 
@@ -51,10 +55,11 @@ class Engine:
     Args:
         flow: the blueprint.
         options: the limits.
-        pool: the tasks to work with; its own by default.
+        above: the engine that this one is a part of, on its tasks and for its observers.
     """
 
     __slots__ = (
+        "_attendants",
         "_before",
         "_children",
         "_enders",
@@ -65,8 +70,8 @@ class Engine:
         "counts",
         "flow",
         "hop_limit",
+        "measures",
         "meters",
-        "observe",
         "observers",
         "options",
         "outlets",
@@ -84,15 +89,15 @@ class Engine:
     parking: Parking
     pool: Pool
 
-    def __init__(self, flow: Flow, options: Options, pool: Pool | None = None) -> None:
+    def __init__(self, flow: Flow, options: Options, above: Engine | None = None) -> None:
         self.flow: Flow = flow
         self.plan: Plan = flow.plan
         self.window: int = options.window
         self.hop_limit: int = options.hop_limit
         self.cleanup_timeout: float = options.cleanup_timeout
         self.options: Options = options
-        self.observers: Observers = Observers(options.observers)
-        self.observe: Callable[[object], None] = self.observers.tell
+        self.observers: Observers = above.observers if above is not None else Observers(options.observers)
+        self.measures: FlowMeasures | None = None
         self.queue: AdmissionQueue = AdmissionQueue(options.max_runs)
         self.state: str = "new"
         self.was_opened: bool = False
@@ -101,7 +106,8 @@ class Engine:
         self.stations: list[Station] = []
         self.meters: list[Meter] = []
         self.outlets: list[Outlet] = []
-        self._given_pool = pool
+        self._given_pool = above.pool if above is not None else None
+        self._attendants: tuple[Attendant, ...] = ()
         self._enders: list[Any] = []
         self._before: dict[int, frozenset[int]] = {}
         self._children: dict[Any, Engine] = {}
@@ -110,8 +116,8 @@ class Engine:
 
     # -- opening and closing
 
-    def open(self) -> None:
-        """Set the stations up, and start the sources."""
+    def open(self, face: Runtime | None = None) -> None:
+        """Set the stations up, and start the sources; ``face`` is what observers know the engine by."""
         if self.state != "new":
             raise RuntimeError(
                 f"the runtime of flow {self.flow.name} was opened already; open() makes another one"
@@ -125,6 +131,10 @@ class Engine:
             station.invoke = build(station)
         self.meters = [Meter(edge) for edge in self.plan.edges]
         self.outlets = [Outlet(site, site.outs, self.stations) for site in self.plan.sites]
+        if self.observers.measures:
+            self.measures = measure(self.flow.name, self.stations, self.meters, self.parking.now)
+        if face is not None:
+            self._attendants = attend(self, face)
         for site in self.plan.sources:
             self._start_source(self.stations[site.index])
 
@@ -164,6 +174,8 @@ class Engine:
         if self._given_pool is None:
             await self.pool.close()
         self.state = "closed"
+        for attendant in self._attendants:
+            attendant.end()
 
     async def drain(self, timeout: float | None) -> None:
         """Refuse new runs, stop the sources, and deliver what is inside.
@@ -242,14 +254,16 @@ class Engine:
         session = core.facade = Session(core, step)
         return session
 
-    def within(self, parent: RunCore, payload: Any, headers: Headers, meta: dict[str, Any]) -> RunScope:
-        """Begin a run as a part of another one: under its id, trace and deadline."""
+    def within(
+        self, parent: RunCore, payload: Any, headers: Headers, meta: dict[str, Any], step: int
+    ) -> RunScope:
+        """Begin a run as a part of another one, called by a step of it: under its id, trace and deadline."""
 
         async def admit() -> Run:
             self.check_open()
             is_stream = self._check_payload(payload, None)
             core = self._new_core(parent.id, headers.copy(), dict(meta), parent.deadline, parent)
-            core.begin()
+            core.begin("", (parent, step))
             return self._enter(core, payload, None, is_stream=is_stream)
 
         return RunScope(admit)
@@ -262,7 +276,7 @@ class Engine:
             step.out = core.open_leg(step, None, explicit=False, to=to)
         else:
             message = core.message(self.plan.root, payload, None, FREE, ())
-            core.enter(message, Doorway(), to)
+            core.enter(message, Nobody(), to)  # it fits: nothing of the run waits yet
         core.entered()
         return facade(core)
 
@@ -279,10 +293,9 @@ class Engine:
             if run_id is not None and run_id in self.runs:  # somebody took it in the meantime
                 self.queue.admit_next(self.parking, len(self.runs))
                 self._check_id(run_id)
-        core = self._new_core(
-            run_id, headers.copy() if headers is not None else Headers(), dict(meta or {}), expires
-        )
-        core.begin()
+        own = headers.copy() if headers is not None else Headers()
+        core = self._new_core(run_id, own, dict(meta or {}), expires)
+        core.begin(core.join_trace() if own.extra else "")
         return core
 
     def _check_id(self, run_id: str) -> None:
@@ -324,6 +337,8 @@ class Engine:
         """Forget a run that is over; the next one that waits is admitted."""
         self.runs.pop(core.key, None)
         self.counts[core.status] += 1
+        if self.measures is not None:
+            self.measures.seconds.record(self.parking.now() - core.began)
         if self.options.max_runs is not None:
             self.queue.admit_next(self.parking, len(self.runs))
         if self._enders:
@@ -336,9 +351,13 @@ class Engine:
         engine = self._children.get(target)
         if engine is None:
             flow = self.flow.as_flow(target)
-            engine = self._children[target] = Engine(flow, self.options, self.pool)
+            engine = self._children[target] = Engine(flow, self.options, self)
             engine.open()
         return engine
+
+    def children(self) -> tuple[Engine, ...]:
+        """Give the engines of the flows that steps have called."""
+        return tuple(self._children.values())
 
     # -- what runs are made with
 
@@ -377,15 +396,3 @@ class Engine:
 
     def __repr__(self) -> str:
         return f"<engine of flow {self.flow.name}, {self.state}, {len(self.runs)} runs>"
-
-
-class Doorway:
-    """Sends a run's input: it fits, because nothing of the run waits yet."""
-
-    __slots__ = ("doors",)
-
-    def __init__(self) -> None:
-        self.doors: int = 0
-
-    def entered(self) -> None:
-        """Do nothing."""

@@ -18,6 +18,7 @@ from .lane import Lane, LaneKey, PassingLane
 from .settling import forfeit
 from .step import Step
 from .waiting import Restarted
+from .watch import origins_of
 
 if TYPE_CHECKING:
     from .core import RunCore
@@ -247,6 +248,7 @@ class JoinLane(PassingLane):
             self.scheduled = False
             run.busy -= 1
             self.wake()
+            self.rests()
             self.finish_if_over()
 
     async def _join(self, worker: Worker, pairing: Pairing) -> None:
@@ -264,6 +266,9 @@ def join_step(run: RunCore, station: Station, pairing: Pairing, lane: Any) -> St
     item = arrived[0] if arrived else streams[0].item()
     held, pairing.held = pairing.held, ()
     step = Step(run, station, values, item, Joint([part._ticket for part in arrived]), held, lane)
+    if run.watch is not None:
+        headings = [part._heading for part in arrived] + [stream.item()._heading for stream in streams]
+        step.origins = origins_of(heading.origin for heading in headings)
     for stream in streams:
         stream.belong_to(step)
     return step

@@ -65,6 +65,7 @@ class Flow(Wirable):
         hop_limit: int = 1000,
         cleanup_timeout: float = 1.0,
         observers: Sequence[Observer] = (),
+        watchdog: float | None = None,
     ) -> Runtime:
         """Open the flow: ``async with flow.open() as runtime``. Leaving aborts what still runs.
 
@@ -77,13 +78,16 @@ class Flow(Wirable):
             hop_limit: how often the messages of one run may pass feedback edges.
             cleanup_timeout: how many seconds the cleanup of a cancelled step may wait.
             observers: who is told what happens.
+            watchdog: a run that makes no progress for so many seconds is told of in the log, once, with what
+                it waits for (see `Runtime.diagnose`). ``None``: none is.
 
         Raises:
             ValueError: an option is out of range.
             TypeError: one of the observers is none.
         """
         watchers = check_observers(observers)
-        options = Options(window, window_bytes, sizer, max_runs, hop_limit, cleanup_timeout, watchers)
+        limits = (window, window_bytes, sizer, max_runs, hop_limit, cleanup_timeout)
+        options = Options(*limits, watchers, watchdog)
         return Runtime(self, options)
 
     async def call(

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from .credit import Account
 from .errors import StepError, described
+from .measures import Arrivals
 
 if TYPE_CHECKING:
     from .graph import Edge
     from .lane import Lane
+    from .measures import EdgeMeasures
 
 UNBOUNDED = 1 << 60
 
@@ -33,7 +35,7 @@ class Sender(Protocol):
 class Meter:
     """What has passed one edge, in all runs of a runtime."""
 
-    __slots__ = ("delivered", "dropped", "edge", "most", "offered")
+    __slots__ = ("delivered", "dropped", "edge", "measures", "most", "offered")
 
     def __init__(self, edge: Edge) -> None:
         self.edge: Edge = edge
@@ -41,6 +43,7 @@ class Meter:
         self.delivered: int = 0
         self.dropped: int = 0
         self.most: int = 0
+        self.measures: EdgeMeasures | None = None
 
     def offer(self, count: int) -> None:
         """Count what was accepted to wait."""
@@ -88,6 +91,7 @@ class Inbox:
     """What waits on one edge that lets its senders wait."""
 
     __slots__ = (
+        "arrivals",
         "capacity",
         "closed",
         "door",
@@ -114,6 +118,9 @@ class Inbox:
         self.door: list[Any] | None = None
         self.watchers: list[Sender] | None = None
         self.closed: bool = False
+        self.arrivals: Arrivals | None = None
+        if meter.measures is not None:
+            self.arrivals = Arrivals(meter.measures)
 
     @property
     def stuck(self) -> bool:
@@ -150,11 +157,15 @@ class Inbox:
         else:
             self.meter.offer(len(batch))
             self.items = batch
+            if self.arrivals is not None:
+                self.arrivals.came(len(batch))
         if not lane.scheduled:
             lane.wake()
 
     def _admit(self, batch: list[Any]) -> None:
         self.meter.offer(len(batch))
+        if self.arrivals is not None:
+            self.arrivals.came(len(batch))
         if self.items:
             self.items.extend(batch)
         else:
@@ -180,6 +191,8 @@ class Inbox:
     def take(self, limit: int) -> list[Any]:
         """Give up to ``limit`` items to the lane; their places are free when `freed` is called."""
         items = self.items
+        if self.arrivals is not None:
+            self.arrivals.left(min(limit, len(items)), len(items))
         if len(items) <= limit:
             self.items = EMPTY
         else:
@@ -192,6 +205,8 @@ class Inbox:
         """Take back what the lane has not begun."""
         self.meter.delivered -= len(batch)
         self.items = batch + self.items
+        if self.arrivals is not None:
+            self.arrivals.came_back(len(batch))
 
     def freed(self) -> None:
         """Let in who stands at the door."""

@@ -12,6 +12,7 @@ from .inbox import UNBOUNDED, Meter, Sender
 from .items import Chunk
 from .lane import HOLE, LaneKey, PassingLane
 from .settling import settle
+from .timing import NODE
 
 if TYPE_CHECKING:
     from .core import RunCore
@@ -108,6 +109,7 @@ class InlineLane(PassingLane):
         watchers, self.watchers = self.watchers, []
         for sender in watchers:
             sender.entered()
+        self.rests()
         self.finish_if_over()
 
     def restart(self, road: Any, attempt: int) -> None:
@@ -120,9 +122,21 @@ class InlineLane(PassingLane):
             self.let_go(batch)
             return
         self.station.steps += len(batch)
+        if self.timing is not None:
+            self.timing.turn(NODE, self.run.pool.parking.now())
+        measures = self.station.measures
+        now = self.run.pool.parking.now
+        began = now() if measures is not None else 0.0
         done, failure = self.context().run(self._apply, batch)
+        if measures is not None:
+            measures.latency.record((now() - began) / len(batch), len(batch))
+            measures.batch.record(len(batch))
+        if self.timing is not None:
+            self.rests()  # what is behind has its own time
         if done:
             self.out.push(done)
+        if self.out.stuck:
+            self.rests()
         if failure is not None:
             self._broke(failure, batch[batch.index(failure[1]) :])
 

@@ -23,6 +23,7 @@ from .node import Gives, Takes
 from .parking import absorb
 from .policy import Retry
 from .station import needs_check
+from .step_watch import attempt_failed
 from .threads import Errand, ThreadContext
 from .waiting import Restarted, Stopped
 
@@ -238,6 +239,7 @@ def _may_retry(policy: Retry, step: Step, state: RetryCallState) -> bool:
         return False
     if not policy.wants(exc) or not step.run.may_retry(step.station, policy):
         return False
+    attempt_failed(step, exc)
     step.forget_held()
     step.forget_letters()
     return True

@@ -16,6 +16,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
+from .durations import StreamTiming
+
 T = TypeVar("T")
 
 Terminal = Literal["done", "error", "cancelled", "expired"]
@@ -47,7 +49,17 @@ class Headers:
 class Heading:
     """What all items of one origin have in common; shared, never changed after it is made."""
 
-    __slots__ = ("attempt", "deadline", "headers", "meta", "path", "run_id", "stream_id", "trace_id")
+    __slots__ = (
+        "attempt",
+        "deadline",
+        "headers",
+        "meta",
+        "origin",
+        "path",
+        "run_id",
+        "stream_id",
+        "trace_id",
+    )
 
     def __init__(
         self,
@@ -68,6 +80,7 @@ class Heading:
         self.deadline: float | None = deadline
         self.headers: Headers = headers
         self.meta: dict[str, Any] = meta
+        self.origin: Any = None  # the span of the step that gives it, where somebody traces
 
     def at(self, path: tuple[str, ...], attempt: int) -> Heading:
         """Give the same heading for another node, or another attempt."""
@@ -138,9 +151,11 @@ class Item(Generic[T]):
 class Message(Item[T]):
     """A whole unit: one payload with its headers, id, trace id, deadline and metadata."""
 
-    __slots__ = ("_number",)
+    __slots__ = ("_number", "_posted")
 
     _number: int
+    _posted: float
+    """Since when it waits at its node; set where somebody wants to know."""
 
     @property
     def id(self) -> str:
@@ -233,7 +248,10 @@ class Control:
 
 @dataclass(frozen=True, slots=True)
 class StreamOpened:
-    """A stream has begun; comes before its first chunk."""
+    """A stream has begun; comes before its first chunk.
+
+    ``part``, ``step`` and ``at`` are set for observers, see `penguiflow.observe`.
+    """
 
     run_id: str
     path: tuple[str, ...]
@@ -241,6 +259,9 @@ class StreamOpened:
     attempt: int
     headers: Headers
     meta: dict[str, Any]
+    part: int = 0
+    step: int = 0
+    at: float = 0.0
 
     @property
     def node(self) -> str:
@@ -250,12 +271,20 @@ class StreamOpened:
 
 @dataclass(frozen=True, slots=True)
 class StreamRestarted:
-    """The step behind a stream is tried again: forget the chunks of lower attempts."""
+    """The step behind a stream is tried again: forget the chunks of lower attempts.
+
+    ``chunks``, ``gaps`` and ``timing`` are those of the attempt that is given up; like ``part``, they are for
+    observers.
+    """
 
     run_id: str
     path: tuple[str, ...]
     stream_id: str
     attempt: int
+    part: int = 0
+    chunks: int = 0
+    gaps: int = 0
+    timing: StreamTiming | None = None
 
     @property
     def node(self) -> str:
@@ -268,7 +297,7 @@ class StreamEnded:
     """A stream has ended; nothing of it comes later.
 
     ``chunks`` and ``gaps`` (numbers that were skipped) count the last attempt; ``error`` is set where
-    ``terminal`` is ``"error"``.
+    ``terminal`` is ``"error"``. ``timing`` says where its time went, if anybody observes.
     """
 
     run_id: str
@@ -279,6 +308,8 @@ class StreamEnded:
     error: BaseException | None
     chunks: int
     gaps: int
+    part: int = 0
+    timing: StreamTiming | None = None
 
     @property
     def node(self) -> str:
@@ -288,12 +319,14 @@ class StreamEnded:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """One piece of data that an edge's policy dropped."""
+    """One piece of data that an edge's policy dropped; ``run_id`` and ``part`` are set for observers."""
 
     edge: str
     stream_id: str | None
     seq: int | None
     reason: str
+    run_id: str = field(default="", compare=False, repr=False)
+    part: int = field(default=0, compare=False, repr=False)
 
 
 def copy_message(message: Message[T], number: int) -> Message[T]:

@@ -107,7 +107,7 @@ class Gathering:
         complete: called once, when the spread is over and no part is on its way any more.
     """
 
-    __slots__ = ("complete", "count", "held", "live", "parts", "site")
+    __slots__ = ("complete", "count", "held", "live", "origins", "parts", "site")
 
     def __init__(self, site: int, held: Tokens, complete: Callable[[Gathering], None]) -> None:
         self.site: int = site
@@ -116,6 +116,7 @@ class Gathering:
         self.parts: dict[int, list[Any]] = {}
         self.count: int = 0
         self.live: int = 1  # the spread itself
+        self.origins: list[Any] = []  # where parts come from, where somebody traces
 
     def part(self, index: int) -> Token:
         """Give the token of one more part."""

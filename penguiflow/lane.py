@@ -22,6 +22,8 @@ from .credit import Ticket
 from .dropping import OverflowInbox
 from .items import Chunk, Item, Terminal
 from .settling import forfeit, settle
+from .timing import CREDIT, NODE, SOURCE, Timing
+from .watch import end_lane
 
 if TYPE_CHECKING:
     from .core import RunCore
@@ -63,6 +65,7 @@ class Lane:
         "spoilt",
         "station",
         "terminal",
+        "timing",
         "tokens",
         "variables",
         "writers",
@@ -90,6 +93,7 @@ class Lane:
             False  # an error that nobody has taken is behind it: what it lets go is not silent
         )
         self.variables: Variables | None = None
+        self.timing: Timing | None = None  # where the time of the node's work went, if anybody observes
         run.open += 1
 
     @property
@@ -227,6 +231,8 @@ class Lane:
         """Schedule the lane if there is something to do."""
         if not self.scheduled and self.runnable():
             self.scheduled = True
+            if self.timing is not None:
+                self.timing.turn(NODE, self.run.pool.parking.now())
             self.run.busy += 1
             self.run.pool.push(self)
 
@@ -256,7 +262,12 @@ class Lane:
     def unstuck(self) -> None:
         """Go on when the successors have let everything in."""
         self.wake()
+        if self.timing is not None:
+            self.rests()
         self.finish_if_over()
+
+    def rests(self) -> None:
+        """Take note of what is waited for from now on, where time is kept."""
 
     def context(self) -> Variables:
         """Give the context variables that the node's code sees here."""
@@ -327,7 +338,16 @@ class PassingLane(Lane):
     def end_output(self, terminal: Terminal, error: BaseException | None) -> None:
         """Pass the end on."""
         self.out.spoilt = self.out.spoilt or self.spoilt
+        if self.out.watch is not None:  # first: the run may end with the stream
+            own = error if error is not self.error else None
+            gone = terminal != "done" or error is not None
+            end_lane(self, "error" if own is not None else "cancelled" if gone else "done", own)
         self.out.end(terminal, error)
+
+    def rests(self) -> None:
+        """Take note of what is waited for from now on, where time is kept: input, or room behind."""
+        if self.timing is not None and not self.scheduled:
+            self.timing.turn(CREDIT if self.out.stuck else SOURCE, self.run.pool.parking.now())
 
     async def do(self, step: Step, worker: Worker) -> None:
         """Do the step of one chunk or pairing; a failure ends the stream, behind what came before it.

@@ -10,14 +10,14 @@ envelope moves on as it is, which is worth a third of the throughput.
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .completion import Tokens, hold, reaching, release
 from .credit import Account, Copies
 from .dropping import end_refused
 from .inbox import EMPTY, Inbox, Road, Sender
-from .items import Chunk, Heading, StreamEnded, StreamOpened, StreamRestarted, Terminal, copy_chunk
+from .items import Chunk, Heading, Terminal, copy_chunk
+from .reports import ending, restarted
 from .routing import choose, full, refusing, room_of, unaccepted
 from .settling import forfeit, settle
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .core import RunCore
     from .graph import Site
     from .outlet import Outlet
+    from .watch import StreamWatch
 
 NO_TICKETS: list[Copies] = []
 """Shared by all legs that have none; never written to."""
@@ -80,6 +81,7 @@ class Leg:
         "terminal",
         "tokens",
         "turned",
+        "watch",
     )
 
     def __init__(
@@ -115,6 +117,7 @@ class Leg:
         self.forks: bool = False
         self.direct: Inbox | None = None
         self.stuck: int = 0  # at so many doors something of the leg stands
+        self.watch: StreamWatch | None = None
 
     @property
     def stream_id(self) -> str:
@@ -222,6 +225,8 @@ class Leg:
     def send(self, batch: list[Chunk[Any]]) -> None:
         """Send chunks on that nothing keeps back."""
         self.chunks += len(batch)
+        if self.watch is not None:
+            self.watch.sent(batch, self.run.pool.parking.now())
         if self.stamps:
             self.stamp(batch)
         if self.direct is not None:
@@ -302,18 +307,6 @@ class Leg:
 
     # -- life
 
-    def opened(self) -> StreamOpened:
-        """Describe the opening."""
-        h = self.heading
-        return StreamOpened(
-            h.run_id,
-            self.site.path,
-            h.stream_id,
-            h.attempt,
-            h.headers.copy(),
-            copy.deepcopy(h.meta) if h.meta else {},
-        )
-
     def restart(self, attempt: int) -> None:
         """Begin a higher attempt from seq 0; what is left of lower ones is dropped on the way (rule 1.5)."""
         if self.terminal is not None or attempt <= self.heading.attempt:
@@ -322,9 +315,9 @@ class Leg:
         for chunk in (*lower, *self.take_kept()):
             settle(chunk)
         self.heading = self.heading.at(self.site.path, attempt)
+        if self.watch is not None:
+            restarted(self, attempt)
         self.next_seq = self.turned = self.chunks = self.gaps = 0
-        if self.run.engine.observers.active:
-            self.run.notify(StreamRestarted(self.run.id, self.site.path, self.stream_id, attempt))
         for road in self.roads:
             road.lane.restart(road, attempt)
 
@@ -356,15 +349,7 @@ class Leg:
         self.terminal = terminal
         self.run.leg_ended(self, None)
         if any(road.edge is None for road in self.roads):
-            self.run.outbox.put([self.ended(None)])
-
-    def ended(self, error: BaseException | None) -> StreamEnded:
-        """Describe the end."""
-        h = self.heading
-        assert self.terminal is not None
-        return StreamEnded(
-            h.run_id, self.site.path, h.stream_id, h.attempt, self.terminal, error, self.chunks, self.gaps
-        )
+            self.run.outbox.put([ending(self, None)])
 
     def _home(self) -> None:
         """Everything of the stream is home: what it rode on itself may go."""

@@ -13,8 +13,7 @@ from .credit import FREE, Account, Copies, Ticket
 from .emission import Emission
 from .errors import RunCancelled
 from .items import Message, copy_message
-from .waiting import Room
-from .waits import Wait
+from .waits import Room, Wait
 
 
 class Letters(Emission):
@@ -103,9 +102,11 @@ class Letters(Emission):
     def _message(
         self, payload: Any, ticket: Ticket, headers: Any = None, meta: dict[str, Any] | None = None
     ) -> Message[Any]:
-        return self.run.message(
+        message = self.run.message(
             self.station.site, payload, self.item, ticket, hold(self.tokens), headers, meta
         )
+        message._heading.origin = self.span
+        return message
 
     async def _send(self, message: Message[Any], to: str | None) -> None:
         if self.clock is not None:

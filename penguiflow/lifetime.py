@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import CreditError, DeadlineExceeded, RunCancelled
 from .lifecycle import FINAL, TERMINAL_OF, Status, may_follow
-from .observe import RunEnded, RunStarted
+from .observe import RunEnded
 from .record import NEVER, NOTHING, RunRecord
 from .waiting import Stopped
+from .watch import begin_watch
+from .wire.traceparent import parse
 
 if TYPE_CHECKING:
     from .pool import Job
@@ -42,11 +44,28 @@ class Lifetime(RunRecord):
 
     # -- beginning
 
-    def begin(self) -> None:
-        """Be admitted."""
+    def join_trace(self) -> str:
+        """Go on in the trace that the run came with; gives its ``traceparent``, or nothing."""
+        text = self.headers.extra.get("traceparent")
+        parent = parse(text)
+        if parent is None:
+            return ""
+        self.trace_id = parent.trace_id
+        return str(text)
+
+    def begin(self, parent: str = "", caller: tuple[Lifetime, int] | None = None) -> None:
+        """Be admitted.
+
+        Args:
+            parent: the ``traceparent`` that the run came with.
+            caller: the run of which this one is a part, and the step there that calls.
+        """
         self.status = "running"
-        if self.engine.observers.active:
-            self.notify(RunStarted(self.id, self.engine.flow.name, self.trace_id))
+        engine = self.engine
+        if engine.observers.active:
+            self.watch = begin_watch(self, caller, parent)
+            self.timed = self.watch is not None or engine.observers.measures
+            self.began = self.pool.parking.now()
         if self.deadline is not None:
             self._time(self.deadline - self.pool.parking.now(), self.expire)
 
@@ -211,8 +230,11 @@ class Lifetime(RunRecord):
         for listener in self.listeners:
             listener[1].close()
         self.engine.run_ended(self)
-        if self.engine.observers.active:
-            self.notify(RunEnded(self.id, self.engine.flow.name, self.status, self.error))
+        if self.watch is not None:
+            now = self.pool.parking.now()
+            self.notify(
+                RunEnded(self.id, self.engine.flow.name, self.status, self.error, self.watch.part, now)
+            )
         enders, self.enders = self.enders, ()
         for waiter in enders:
             self.pool.parking.wake(waiter)

@@ -20,6 +20,7 @@ from .mail import MailLane
 from .record import NEVER, NOTHING
 from .settling import settle
 from .step import Step
+from .watch import MOST_ORIGINS, origins_of
 
 if TYPE_CHECKING:
     from .graph import JoinPlan, Site
@@ -180,7 +181,9 @@ class Meeting(Lifetime):
                 ticket.home()
                 return
             value = Gathered(gathering.payloads())
-            self._mail_of(station).begin(Step(self, station, value, parent, ticket, held))  # type: ignore[arg-type]
+            step = Step(self, station, value, parent, ticket, held)  # type: ignore[arg-type]
+            step.origins = origins_of(gathering.origins)
+            self._mail_of(station).begin(step)
 
         gathering = Gathering(site.index, held, complete)
         if self.gatherings is NEVER:
@@ -198,7 +201,10 @@ class Meeting(Lifetime):
             text = f"run {self.id}: the gather {station.site.key} has got a part of no spread"
             self.fail(StepError(text, run_id=self.id, node=station.site.key))
             return
-        count = token.place.add(token.slot, item.payload)  # type: ignore[attr-defined]
+        gathering: Gathering = token.place  # type: ignore[assignment]
+        count = gathering.add(token.slot, item.payload)
+        if self.watch is not None and len(gathering.origins) < MOST_ORIGINS:
+            gathering.origins.append(item._heading.origin)
         settle(item)
         if count > limit:
             text = f"run {self.id}: the gather {station.site.key} has got more than max_parts={limit} parts"

@@ -22,6 +22,7 @@ class Options:
     hop_limit: int = 1000
     cleanup_timeout: float = 1.0
     observers: tuple[Observer, ...] = ()
+    watchdog: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("window", "window_bytes", "max_runs", "hop_limit"):
@@ -36,5 +37,7 @@ class Options:
             if problem:
                 raise ValueError(f"open(sizer=…): it {problem}")
             object.__setattr__(self, "sizer", partial(measured, self.sizer, "open()", "", ""))
+        if self.watchdog is not None and not self.watchdog > 0:
+            raise ValueError(f"open(watchdog={self.watchdog!r}): seconds, more than 0, or None")
         if not self.cleanup_timeout >= 0:
             raise ValueError(f"open(cleanup_timeout={self.cleanup_timeout!r}): seconds, not less than 0")

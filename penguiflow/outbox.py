@@ -17,6 +17,7 @@ from .credit import Account
 from .inbox import EMPTY, UNBOUNDED, Sender
 from .items import Chunk, Item, StreamRestarted, Terminal
 from .pool import ITEMS_PER_TURN
+from .reports import ending, opening
 from .settling import settle
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class Outbox:
 
     def road(self, leg: Leg) -> ExitRoad:
         """Give the road of a stream that leaves the flow."""
-        self.put([leg.opened()])
+        self.put([opening(leg)])
         return ExitRoad(self, leg)
 
     def put(self, batch: list[Any]) -> None:
@@ -114,7 +115,7 @@ class Outbox:
 
     def writer_ended(self, road: ExitRoad, terminal: Terminal, error: BaseException | None) -> None:
         """Lay the end of a stream out; an error that nobody handles fails the run behind it."""
-        self.put([road.writer.ended(error)])
+        self.put([ending(road.writer, error)])
         if error is not None and not self.run.is_handled(error):
             self.run.fail(error)
 

@@ -10,12 +10,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .checks import why_no_stream
-from .chunks import ParallelLane, SteppingLane, WalkingLane
+from .chunks import SteppingLane, WalkingLane
 from .errors import StepError
 from .fanin import GatherLane, JoinLane, OpenRoad, SlotLane, TakingLane
 from .inline import InlineLane
 from .items import Chunk
 from .node import Takes
+from .parallel import ParallelLane
 from .stream import StreamLane
 
 if TYPE_CHECKING:

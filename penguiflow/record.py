@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections import deque
 from contextvars import Context as Variables
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from .items import Drop, Headers
 from .lifecycle import Status
-from .observe import StepEnded
 from .outbox import Outbox
+from .reports import ending
 
 if TYPE_CHECKING:
     from .control import Controls
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from .engine import Engine
     from .pool import Job, Pool
     from .waits import Wait
+    from .watch import Watch
 
 KEPT_DROPS = 1000
 """So many reports of dropped data are kept per run; all are counted."""
@@ -36,6 +38,7 @@ class RunRecord:
 
     __slots__ = (
         "accounts",
+        "began",
         "busy",
         "cleanup_timeout",
         "deadline",
@@ -81,10 +84,12 @@ class RunRecord:
         "state",
         "status",
         "stopped",
+        "timed",
         "timers",
         "trace_id",
         "variables",
         "waits",
+        "watch",
         "window",
     )
 
@@ -152,6 +157,9 @@ class RunRecord:
         self.handled: tuple[BaseException, ...] = ()
         self.opened: tuple[Any, ...] = ()
         self.timers: tuple[Any, ...] = ()
+        self.watch: Watch | None = None
+        self.timed: bool = False  # somebody wants to know where time goes
+        self.began: float = 0.0
 
     def next_number(self) -> int:
         """Give a number that no other message or stream of the run has."""
@@ -161,9 +169,9 @@ class RunRecord:
     # -- reports
 
     def notify(self, event: object) -> None:
-        """Tell the observers, if there are any."""
-        if self.engine.observers.active:
-            self.engine.observe(event)
+        """Tell the observers who follow the run, if there are any."""
+        if self.watch is not None:
+            self.watch.tell(event)
 
     def dropped(self, drop: Drop) -> None:
         """Report data that a policy dropped (rule 2.9)."""
@@ -171,7 +179,8 @@ class RunRecord:
         if self.drops is None:
             self.drops = deque(maxlen=KEPT_DROPS)
         self.drops.append(drop)
-        self.notify(drop)
+        if self.watch is not None:
+            self.watch.tell(replace(drop, run_id=self.id, part=self.watch.part))
 
     def waits_for(self, wait: Wait) -> None:
         """Keep a wait, for whoever asks what the run waits for."""
@@ -186,13 +195,11 @@ class RunRecord:
     def leg_ended(self, leg: Any, error: BaseException | None) -> None:
         """Forget a stream that has ended."""
         self.legs.pop((leg.site.index, leg.stream_id), None)
-        if self.engine.observers.active:
-            self.notify(leg.ended(error))
+        if leg.watch is not None:
+            self.notify(ending(leg, error))
 
     def lane_ended(self, lane: Any) -> None:
         """Forget a lane that has ended."""
-        if self.engine.observers.active:
-            self.notify(StepEnded(self.id, lane.station.site.key, lane.stream_id, 1))
         self.lanes.pop(lane.key, None)
 
     # -- windows

@@ -11,10 +11,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from .control import as_control, check_control
+from .diagnosis import Diagnosis, diagnose
 from .engine import Engine
 from .given import check_seconds_given
 from .items import Control, Headers
 from .lifecycle import FINAL
+from .measures import FlowMeasures
 from .parking import outlast
 from .run import Run, RunScope, SessionScope, facade, leave
 from .statistics import EdgeStatistics, RuntimeStatistics, StreamStatistics
@@ -42,7 +44,7 @@ class Runtime:
 
     async def __aenter__(self) -> Runtime:
         """Open the flow and start its sources. If cancelled, nothing was started."""
-        self._engine.open()
+        self._engine.open(self)
         return self
 
     async def __aexit__(
@@ -203,6 +205,22 @@ class Runtime:
             edges=tuple(_edge_statistics(meter) for meter in engine.meters),
             **engine.counts,
         )
+
+    def diagnose(self, run_id: str | None = None) -> tuple[Diagnosis, ...]:
+        """Say what each live run waits for, or the one of an id: who holds it up, and where in the code.
+
+        Args:
+            run_id: the only run that is wanted; nothing is given where no such run is live.
+        """
+        cores = list(self._engine.runs.values())
+        return tuple(diagnose(core) for core in cores if run_id is None or core.id == run_id)
+
+    def measures(self) -> FlowMeasures | None:
+        """Give what is recorded of the flow, its nodes and its edges; ``None`` where no observer wants it.
+
+        It is recorded on while it is read, on the event loop's thread.
+        """
+        return self._engine.measures
 
     def __repr__(self) -> str:
         engine = self._engine

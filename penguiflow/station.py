@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .core import RunCore
     from .graph import Edge, Site
     from .invoke import Invoke
+    from .measures import NodeMeasures
     from .policy import NodePolicy
     from .signature import Signature
 
@@ -76,6 +77,7 @@ class Station:
         "inline",
         "invoke",
         "is_inline",
+        "measures",
         "named_edges",
         "only_way",
         "places",
@@ -119,6 +121,7 @@ class Station:
         self.takes_envelope: bool = signature.takes in (Takes.CHUNK, Takes.MESSAGE)
         self.inline: Callable[[Any], Any] = self._inline_function()
         self.invoke: Invoke = None  # type: ignore[assignment]
+        self.measures: NodeMeasures | None = None
 
     def _is_fast(self) -> bool:
         """Say whether chunks may pass through the bare loop."""

@@ -20,8 +20,9 @@ from .items import Chunk, Item, Message, Spread, new_chunk
 from .leg import Leg
 from .letters import Letters
 from .node import Takes
-from .observe import StepEnded, StepStarted
 from .parking import absorb
+from .step_watch import begin_step, end_step, next_step_attempt
+from .timing import Timing
 from .waiting import NO_LEGS, Unread
 from .waits import Clock, Wait
 
@@ -47,8 +48,12 @@ class Step(Letters):
     __slots__ = (
         "context_variables",
         "facade",
+        "failed_at",
+        "failure",
         "fed_by",
+        "origins",
         "reads",
+        "ready_at",
         "state",
         "stream",
         "value",
@@ -101,6 +106,13 @@ class Step(Letters):
         self.fed_by: BaseException | None = None
         self.waits: set[Wait] | None = None
         self.context_variables: Variables | None = None
+        self.number: int = 0
+        self.span: Any = None
+        self.origins: tuple[Any, ...] = ()
+        self.timing: Timing | None = None
+        self.ready_at: float = run.pool.parking.now() if run.timed else 0.0
+        self.failure: BaseException | None = None
+        self.failed_at: float = 0.0
         policy = station.policy
         timed = policy.timeout or policy.idle_timeout or policy.first_chunk_timeout
         self.clock: Clock | None = Clock(self, run.pool.parking) if timed else None
@@ -151,8 +163,8 @@ class Step(Letters):
         self.task = parking.task()
         worker.step = self
         run.engaged.append(self)
-        if self.lane is None and run.engine.observers.active:
-            run.notify(StepStarted(run.id, self.station.site.key, None))
+        if run.timed:
+            begin_step(self)
         try:
             with parking.scope() as self.scope:
                 try:
@@ -167,8 +179,6 @@ class Step(Letters):
         finally:
             worker.step = None
             self.flush()
-            if self.lane is None and run.engine.observers.active:
-                run.notify(StepEnded(run.id, self.station.site.key, None, self.attempt))
             if self.reason is not None:
                 await absorb(parking, self.task)
             run.engaged.remove(self)  # last: the run may end as soon as nobody is engaged
@@ -185,6 +195,8 @@ class Step(Letters):
                     leg.end("cancelled" if self.run.stopped or leg.dead else "done")
                 elif leg.terminal is None and leg.openers and not leg.owners:
                     leg.end("cancelled")
+        if self.timing is not None:
+            end_step(self)
         if self.letters is not None and self.lane is None:
             self.letters.close(self._letters_home)
         for lane in self.reads:
@@ -211,6 +223,9 @@ class Step(Letters):
     def next_attempt(self) -> None:
         """Begin again: lower attempts' streams are restarted, state is forgotten, the input is as new."""
         self.attempt += 1
+        if self.timing is not None:
+            next_step_attempt(self)
+        self.failure = None
         self.state = None
         self.facade = None
         self.held = None
@@ -261,6 +276,7 @@ class Step(Letters):
             ticket, self.ticket = self.ticket, FREE
             tokens, self.tokens = self.tokens, ()
             message = self.run.message(self.station.site, result, self.item, ticket, tokens)
+            message._heading.origin = self.span
             self.run.forward(self.station.site, message, self)
             await self.accepted()
 
@@ -294,6 +310,10 @@ class Step(Letters):
         if isinstance(exc, StreamClosed) and any(leg.dead for leg in self.legs):
             return  # nobody wants to know any more what it had to say (rule 2.10)
         error = self.station.failed(run, exc, self.item, self.attempt)
+        if exc is not self.fed_by:
+            self.failure = error
+        if self.timing is not None:
+            end_step(self)  # first: the run may end with the error
         caught = self.give_away(error)
         heard = False
         for leg in list(self.legs):

@@ -18,6 +18,7 @@ from .errors import RunCancelled
 from .items import Chunk, Headers, Message, StreamMarker
 from .lane import Lane, LaneKey
 from .step import Step
+from .timing import SOURCE
 from .waiting import Restarted
 from .waits import Wait
 
@@ -262,7 +263,7 @@ class Stream(StreamMarker[T]):
 
     async def _wait(self, lane: StreamLane, step: Step | None) -> None:
         node = lane.station.site.key
-        wait = Wait(lane.run, f"{node} waits for input of stream {lane.stream_id}")
+        wait = Wait(lane.run, f"{node} waits for input of stream {lane.stream_id}", state=SOURCE)
         previous, lane.reader = lane.reader, wait
         if previous is not None:
             previous.wake()

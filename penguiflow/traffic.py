@@ -18,10 +18,10 @@ from .inbox import Sender
 from .items import Headers, Heading, Item, Message, copy_message
 from .meeting import Meeting
 from .node import Takes
-from .observe import StepRetried
 from .routing import choose, error_edges, full, refusing, unaccepted, wanted
 from .settling import settle
 from .step import Step
+from .step_watch import begin_inline
 
 if TYPE_CHECKING:
     from .graph import Edge, Site
@@ -176,6 +176,8 @@ class Traffic(Meeting):
     def _post(self, station: Station, edge: Edge, message: Message[Any], sender: Sender) -> None:
         mail = self._mail_of(station)
         inbox = mail.inbox(edge)
+        if self.timed:
+            message._posted = self.pool.parking.now()
         inbox.receive([message], sender)
         if inbox.stuck:
             sender.doors += 1  # type: ignore[attr-defined]
@@ -184,22 +186,29 @@ class Traffic(Meeting):
     def _pass_through(self, station: Station, message: Message[Any], sender: Sender) -> None:
         """Run a ``def`` node on a message, in the sender's turn."""
         station.steps += 1
+        variables = self.variables.copy()
+        watched = begin_inline(self, station, variables) if self.timed else None
         try:
             given = message if station.takes_envelope else message.payload
-            result = self.variables.copy().run(station.inline, given)
+            result = variables.run(station.inline, given)
             if result is not None:
                 station.promise.check(result)
         except BaseException as exc:  # nobody else can have raised it here: it is the node's (rule 3.6)
             error = station.failed(self, exc, message)  # type: ignore[arg-type]
+            if watched is not None:
+                watched.end(error)
             if not self.catch(station.site, error, message, message._ticket, message._tokens):
                 self.fail(error)
                 settle(message)
             return
+        if watched is not None:
+            watched.end(None)
         if result is None:
             settle(message)
             return
-        ticket, tokens = message._ticket, message._tokens
-        self.forward(station.site, self.message(station.site, result, message, ticket, tokens), sender)
+        given = self.message(station.site, result, message, message._ticket, message._tokens)
+        given._heading.origin = watched.span if watched is not None else None
+        self.forward(station.site, given, sender)
 
     def check_accepted(self, site: Site, payload: Any, to: str | None) -> None:
         """Raise `TypeError` where no successor accepts a message, `CreditError` where it may not wait."""
@@ -286,7 +295,7 @@ class Traffic(Meeting):
         for position, edge in enumerate(edges):
             twin = message if position == len(edges) - 1 else copy_message(message, self.next_number())
             twin._tokens = hold(reaching(tokens, edge.reach)) if tokens else ()
-            self._send(edge, twin, _Nobody())
+            self._send(edge, twin, Nobody())
         release(tokens)
 
     def raise_if_unheard(self, leg: Leg, error: BaseException) -> None:
@@ -312,16 +321,15 @@ class Traffic(Meeting):
         self.retries_by_site = {**self.retries_by_site, index: self.retries_by_site.get(index, 0) + 1}
         self.retries += 1
         step.station.retries += 1
-        self.notify(StepRetried(self.id, step.station.site.key, step.attempt))
 
 
-class _Nobody:
-    """The sender of an error: it waits for nothing."""
+class Nobody:
+    """The sender of an error, or of a run's input: it waits for nothing."""
 
     __slots__ = ("doors",)
 
     def __init__(self) -> None:
-        self.doors = 0
+        self.doors: int = 0
 
     def entered(self) -> None:
         """Do nothing."""

@@ -14,7 +14,9 @@ import anyio
 from .credit import Ticket
 from .errors import RunCancelled, StepTimeout, StreamClosed, StreamIdle
 from .leg import LEFT, Leg
-from .waits import Clock, Wait
+from .step_watch import begin_wait, end_wait
+from .timing import Timing
+from .waits import Clock, Room, Wait
 
 if TYPE_CHECKING:
     from .core import RunCore
@@ -54,15 +56,19 @@ class Waiting:
         "has_place",
         "inner",
         "lane",
+        "legs",
+        "number",
         "out",
         "reason",
         "run",
         "scope",
         "settled",
+        "span",
         "spent",
         "stale",
         "station",
         "task",
+        "timing",
         "waits",
         "worker",
     )
@@ -76,15 +82,19 @@ class Waiting:
     inner: Any
     item: Item[Any]
     lane: Any
+    legs: list[Leg]
+    number: int
     out: Leg | None
     reason: BaseException | None
     run: RunCore
     scope: Any
     settled: bool
+    span: Any
     spent: int
     stale: bool
     station: Station
     task: Any
+    timing: Timing | None
     waits: set[Wait] | None
     worker: Worker | None
 
@@ -224,6 +234,8 @@ class Waiting:
         if self.waits is None:
             self.waits = set()
         self.waits.add(wait)
+        if run.timed:
+            begin_wait(self, wait)
         if own and not wait.woken:
             wait.counted = True
             run.busy -= 1
@@ -243,6 +255,8 @@ class Waiting:
         finally:
             run.waits.discard(wait)
             self.waits.discard(wait)
+            if run.timed:
+                end_wait(self, wait)
         if self.clock is not None:
             self.clock.start()
 
@@ -369,24 +383,3 @@ class Waiting:
             except BaseException:
                 ticket.home()
                 raise
-
-
-class Room:
-    """Ends a wait for room."""
-
-    __slots__ = ("wait",)
-
-    def __init__(self, wait: Wait) -> None:
-        self.wait: Wait = wait
-
-    def entered(self) -> None:
-        """There is room on a road."""
-        self.wait.wake()
-
-    def unstuck(self) -> None:
-        """Nothing of the leg stands at a door."""
-        self.wait.wake()
-
-    def unread(self, leg: Leg) -> None:
-        """Nobody reads the leg any more."""
-        self.wait.wake()

@@ -10,9 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .credit import Ticket
+from .timing import CREDIT
 
 if TYPE_CHECKING:
     from .core import RunCore
+    from .leg import Leg
     from .parking import Parking
     from .step import Step
 
@@ -25,11 +27,25 @@ class Wait:
         reason: what for, in words, for whoever asks why the run does not go on.
         leg: the stream, or the step, whose room or credit is waited for.
         size_bytes: how large the item is that waits for credit.
+        state: what is waited for, as `timing` tells it apart.
     """
 
-    __slots__ = ("counted", "future", "leg", "reason", "run", "size_bytes", "ticket", "woken")
+    __slots__ = (
+        "counted",
+        "future",
+        "leg",
+        "reason",
+        "run",
+        "since",
+        "size_bytes",
+        "state",
+        "ticket",
+        "woken",
+    )
 
-    def __init__(self, run: RunCore, reason: str, leg: Any = None, size_bytes: int = 0) -> None:
+    def __init__(
+        self, run: RunCore, reason: str, leg: Any = None, size_bytes: int = 0, state: int = CREDIT
+    ) -> None:
         self.run: RunCore = run
         self.reason: str = reason
         self.leg: Any = leg
@@ -38,6 +54,8 @@ class Wait:
         self.woken: bool = False
         self.counted: bool = False
         self.ticket: Ticket | None = None
+        self.state: int = state
+        self.since: float = 0.0
 
     def wake(self) -> None:
         """End the wait."""
@@ -55,6 +73,27 @@ class Wait:
     def placed(self) -> None:
         """End the wait; the place is taken."""
         self.wake()
+
+
+class Room:
+    """Ends a wait for room."""
+
+    __slots__ = ("wait",)
+
+    def __init__(self, wait: Wait) -> None:
+        self.wait: Wait = wait
+
+    def entered(self) -> None:
+        """There is room on a road."""
+        self.wait.wake()
+
+    def unstuck(self) -> None:
+        """Nothing of the leg stands at a door."""
+        self.wait.wake()
+
+    def unread(self, leg: Leg) -> None:
+        """Nobody reads the leg any more."""
+        self.wait.wake()
 
 
 class Clock:

@@ -17,17 +17,21 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "penguiflow"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    tuple("errors items".split()),
-    tuple("completion credit dispatch histogram joining lifecycle overflow sequence settling wire".split()),
+    tuple("durations errors items".split()),
+    tuple(
+        "completion credit dispatch histogram joining lifecycle overflow sequence settling timing "
+        "wire".split()
+    ),
     tuple(
         "admission analysis checks complaints draw expand given graph hints kinds labels layout node "
         "picture plan policy promises protocols signature type_checks typing_rules wiring".split()
     ),
     tuple(
-        "admission_queue chunks context control core dropping emission engine fanin flow gate inbox "
-        "inline invoke lane leg letters lifetime mail mapping meeting observe options outbox outlet "
-        "parking pool record routing run runtime station statistics step stream threads traffic waiting "
-        "waits writer".split()
+        "admission_queue chunks context control core diagnosis dropping emission engine fanin flow gate "
+        "inbox inline invoke lane leg letters lifetime mail mapping measures meeting node_log observe "
+        "options outbox outlet parallel parking pool record reports routing run runtime station statistics "
+        "steering step step_watch stream threads ticking traffic waiting waits watch watchdog whereabouts "
+        "writer".split()
     ),
 )
 """The first names below `penguiflow`, floor by floor."""
@@ -44,6 +48,7 @@ ROOMS = {
     "anyio": (*FLOORS[3], *WINGS, "cli", "__init__"),
     "tenacity": ("invoke",),
     "opentelemetry": ("telemetry",),
+    "prometheus_client": ("telemetry",),
     "httpx": ("llm", "gateways", "client", "connectors"),
     "asyncio": ("parking", "testing"),
     "trio": ("parking", "testing"),

@@ -1,0 +1,192 @@
+"""Step watches: what is told and measured of a step, because somebody observes.
+
+Owns the beginning, the attempts and the end of a step as observers and statistics see them. Invariant: a step
+that has begun ends once, before anything that it brings about does; the work of a node on one stream, chunk
+by chunk, is one step, which `watch` tells of.
+"""
+
+from __future__ import annotations
+
+from contextvars import Context as Variables
+from typing import TYPE_CHECKING
+
+from .durations import Waits
+from .items import Chunk
+from .leg import Leg
+from .observe import SPAN, Outcome, Span, StepEnded, StepRetried, StepStarted
+from .timing import CREDIT, NODE, SOURCE, Timing
+from .watch import at_work
+
+if TYPE_CHECKING:
+    from .station import Station
+    from .step import Step
+    from .traffic import Traffic
+    from .waiting import Waiting
+    from .waits import Wait
+
+
+def begin_step(step: Step) -> None:
+    """Begin to keep the time of a step; called where its code will run, under its context variables."""
+    run, site = step.run, step.station.site
+    now = run.pool.parking.now()
+    step.timing = Timing(now, NODE)
+    watch = run.watch
+    if watch is None:
+        return
+    if step.lane is None and site.node is not None:
+        step.number = watch.next_step()
+        queued = max(0.0, now - step.ready_at)
+        watch.tell(
+            StepStarted(
+                run.id, site.key, None, watch.part, step.number, step.attempt, queued, step.origins, now
+            )
+        )
+    elif step.lane is not None and step.lane.out.watch is not None:
+        step.number = step.lane.out.watch.step
+    step.span = SPAN.get()
+
+
+def end_step(step: Step) -> None:
+    """Tell that a step is over, once."""
+    timing, step.timing = step.timing, None
+    if timing is None:
+        return
+    run, measures = step.run, step.station.measures
+    now = run.pool.parking.now()
+    waits = timing.close(now)
+    if measures is not None:
+        measures.latency.record(waits.node)
+    if run.watch is None or step.lane is not None or not step.number:
+        return
+    outcome: Outcome = "done"
+    if step.failure is not None:
+        outcome = "error"
+    elif run.stopped or step.fed_by is not None or step.reason is not None:
+        outcome = "cancelled"
+    run.notify(
+        StepEnded(
+            run.id,
+            step.station.site.key,
+            None,
+            step.attempt,
+            run.watch.part,
+            step.number,
+            outcome,
+            step.failure,
+            waits,
+            now,
+        )
+    )
+
+
+class InlineStep:
+    """A ``def`` node at work on a message, in its sender's turn.
+
+    Args:
+        run: the run.
+        station: the node.
+        number: the number of the step; 0 where nobody follows the run.
+        now: when it begins.
+    """
+
+    __slots__ = ("_began", "_number", "_run", "_station", "span")
+
+    def __init__(self, run: Traffic, station: Station, number: int, now: float) -> None:
+        self._run = run
+        self._station = station
+        self._number = number
+        self._began = now
+        self.span: Span | None = None
+
+    def end(self, error: BaseException | None) -> None:
+        """Tell that it is over."""
+        run, station = self._run, self._station
+        now = run.pool.parking.now()
+        waits = Waits(node=now - self._began)
+        if station.measures is not None:
+            station.measures.latency.record(waits.node)
+        if run.watch is not None:
+            outcome: Outcome = "done" if error is None else "error"
+            run.notify(
+                StepEnded(
+                    run.id,
+                    station.site.key,
+                    None,
+                    1,
+                    run.watch.part,
+                    self._number,
+                    outcome,
+                    error,
+                    waits,
+                    now,
+                )
+            )
+
+
+def begin_inline(run: Traffic, station: Station, variables: Variables) -> InlineStep:
+    """Tell that a ``def`` node begins to work on a message, under given context variables."""
+    now, watch = run.pool.parking.now(), run.watch
+    inline = InlineStep(run, station, watch.next_step() if watch is not None else 0, now)
+    if watch is not None:
+        started = StepStarted(run.id, station.site.key, None, watch.part, inline._number, at=now)
+        inline.span = watch.tell_within(variables, started)
+    return inline
+
+
+def attempt_failed(step: Step, error: BaseException) -> None:
+    """Keep what an attempt has failed with, and when, until the next one begins."""
+    step.failure = error
+    step.failed_at = step.run.pool.parking.now()
+
+
+def next_step_attempt(step: Step) -> None:
+    """Tell that a step is tried again; called where its code runs."""
+    run, item, site = step.run, step.item, step.station.site
+    now = run.pool.parking.now()
+    ended = step.failed_at if step.failure is not None else now
+    waits = step.timing.close(ended) if step.timing is not None else Waits()
+    step.timing = Timing(now, NODE)
+    if run.watch is None or not step.number:
+        return
+    chunk = item if step.lane is not None and isinstance(item, Chunk) else None
+    run.notify(
+        StepRetried(
+            run.id,
+            site.key,
+            step.attempt,
+            run.watch.part,
+            step.number,
+            chunk.stream_id if chunk is not None else None,
+            chunk.seq if chunk is not None else None,
+            step.failure,
+            waits,
+            ended,
+            now,
+        )
+    )
+    step.span = SPAN.get()
+
+
+def begin_wait(step: Waiting, wait: Wait) -> None:
+    """Take note that a step waits: for its input, or on behalf of one of its streams."""
+    now = wait.since = step.run.pool.parking.now()
+    if step.timing is not None:
+        step.timing.turn(wait.state, now)
+    waiting = step.legs if wait.state == SOURCE else [wait.leg] if isinstance(wait.leg, Leg) else ()
+    for leg in waiting:
+        if leg.watch is not None:
+            leg.watch.timing.turn(wait.state, now)
+
+
+def end_wait(step: Waiting, wait: Wait) -> None:
+    """Take note that a step goes on."""
+    now = step.run.pool.parking.now()
+    measures = step.station.measures
+    if wait.state == CREDIT and measures is not None:
+        measures.credit_wait.record(now - wait.since)
+    if step.timing is not None:
+        step.timing.turn(NODE, now)
+    state = at_work(step)
+    for leg in [wait.leg] if isinstance(wait.leg, Leg) else step.legs:
+        if leg.watch is not None:
+            leg.watch.timing.turn(state, now)

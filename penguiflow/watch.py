@@ -1,0 +1,215 @@
+"""Watches: what is kept of a run and of its streams because somebody observes them.
+
+Owns numbers of steps, and the times and sizes of streams. Invariant (rule 6.2): without an observer, or for a
+run that no observer follows, none of this exists. Knows not who observes.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from contextvars import Context as Variables
+from typing import TYPE_CHECKING, Any
+
+from .durations import StreamTiming
+from .observe import (
+    SPAN,
+    Observer,
+    Observers,
+    Outcome,
+    RunStarted,
+    Span,
+    StepEnded,
+    StepLinked,
+    StepStarted,
+)
+from .timing import NODE, SOURCE, Timeline, Timing
+
+if TYPE_CHECKING:
+    from .core import RunCore
+    from .items import Chunk
+    from .lane import PassingLane
+    from .leg import Leg
+    from .lifetime import Lifetime
+    from .waiting import Waiting
+
+MOST_ORIGINS = 32
+"""So many spans a step is linked to at most."""
+
+
+class Watch:
+    """Who follows a run, and how its steps are numbered.
+
+    Args:
+        observers: all watchers of the runtime.
+        followers: those who follow the run.
+        part: which part of the run it is.
+        parts: numbers the parts of the run.
+    """
+
+    __slots__ = ("_followers", "_observers", "_steps", "caller", "part", "parts")
+
+    def __init__(
+        self, observers: Observers, followers: tuple[Observer, ...], part: int, parts: itertools.count[int]
+    ) -> None:
+        self._observers = observers
+        self._followers = followers
+        self._steps = itertools.count(1)
+        self.part: int = part
+        self.parts: itertools.count[int] = parts
+
+    def next_step(self) -> int:
+        """Give the number of one more step."""
+        return next(self._steps)
+
+    def tell(self, event: object) -> None:
+        """Tell those who follow."""
+        self._observers.tell(event, self._followers)
+
+    def tell_within(self, variables: Variables, event: object) -> Span | None:
+        """Tell under context variables that nobody is under now; gives the span that a tracer sets there."""
+        try:
+            variables.run(self.tell, event)
+        except RuntimeError:  # we are under them: the code that runs now has brought this about
+            self.tell(event)
+        return variables.get(SPAN)
+
+    def timeline(self, now: float) -> Timeline | None:
+        """Make a timeline, if one is wanted."""
+        return Timeline(now) if self._observers.timelines else None
+
+
+def begin_watch(run: Lifetime, caller: tuple[Lifetime, int] | None, parent: str) -> Watch | None:
+    """Ask who follows a run, and tell them that it begins; ``None`` where nobody does."""
+    observers = run.engine.observers
+    above = caller[0].watch if caller is not None else None
+    if caller is not None and above is None:
+        return None
+    parts = above.parts if above is not None else itertools.count(1)
+    part = next(parts) if above is not None else 0
+    started = RunStarted(run.id, run.engine.flow.name, run.trace_id, part)
+    started.headers, started.parent, started.at = run.headers, parent, run.pool.parking.now()
+    if above is not None and caller is not None:
+        started.caller = (above.part, caller[1])
+    followers = run.variables.run(observers.followers, started)
+    watch = Watch(observers, followers, part, parts)
+    if followers:
+        watch.tell_within(run.variables, started)
+    run.trace_id = started.trace_id
+    return watch if followers else None
+
+
+class StreamWatch:
+    """What is kept of one stream.
+
+    Args:
+        timing: its waits.
+        step: the number of the step that gives it; 0 for a run's input.
+        span: the span of that step.
+    """
+
+    __slots__ = ("bytes", "drops", "first_at", "sized", "span", "step", "timing")
+
+    def __init__(self, timing: Timing, step: int, span: Span | None) -> None:
+        self.timing: Timing = timing
+        self.step: int = step
+        self.span: Span | None = span
+        self.first_at: float | None = None
+        self.bytes: int = 0
+        self.sized: bool = False
+        self.drops: int = 0
+
+    def sent(self, batch: list[Chunk[Any]], now: float) -> None:
+        """Take note of what goes out. Sizes are those of text and bytes; what else has none that is cheap."""
+        if self.first_at is None:
+            self.first_at = now
+        if self.timing.timeline is not None:
+            self.timing.timeline.sent(len(batch), now)
+        kind = type(batch[0].payload)
+        if kind is str or kind is bytes:
+            self.sized = True
+            self.bytes += sum(map(size_bytes, [chunk.payload for chunk in batch]))
+
+    def restart(self, now: float) -> None:
+        """Begin another attempt."""
+        self.timing.begin_again(now)
+        self.first_at = None
+        self.bytes = self.drops = 0
+
+    def measured(self, now: float) -> StreamTiming:
+        """Say what came of it."""
+        timing = self.timing
+        waits = timing.close(now)
+        first = self.first_at - timing.began if self.first_at is not None else None
+        parts = timing.timeline
+        timeline = (parts.width, tuple(tuple(part) for part in parts.parts)) if parts is not None else None
+        size = self.bytes if self.sized else None
+        return StreamTiming(now, waits, first, size, self.drops, timeline)
+
+
+def size_bytes(payload: object) -> int:
+    """Give the size of text in UTF-8, or of bytes; 0 for anything else."""
+    if type(payload) is str:
+        return len(payload) if payload.isascii() else len(payload.encode("utf-8", "surrogatepass"))
+    return len(payload) if isinstance(payload, bytes) else 0
+
+
+def at_work(step: Waiting) -> int:
+    """Say what a stream of a step waits for while its code runs: what comes from outside, for its source."""
+    site = step.station.site
+    return SOURCE if step.lane is None and (site.node is None or site.is_source) else NODE
+
+
+def watch_stream_of(run: RunCore, step: Waiting) -> StreamWatch:
+    """Begin to watch a stream that a step gives."""
+    assert run.watch is not None
+    now = run.pool.parking.now()
+    return StreamWatch(Timing(now, at_work(step), (), run.watch.timeline(now)), step.number, step.span)
+
+
+def watch_lane(run: RunCore, lane: PassingLane, upstream: Leg) -> StreamWatch:
+    """Begin to watch the work of a node on a stream, chunk by chunk, and the stream that it gives."""
+    assert run.watch is not None
+    now, number, key = run.pool.parking.now(), run.watch.next_step(), lane.station.site.key
+    above = upstream.watch
+    origins = origins_of([above.span]) if above is not None and lane.station.site.join is not None else ()
+    started = StepStarted(
+        run.id, key, lane.stream_id, run.watch.part, number, upstream.heading.attempt, 0.0, origins, now
+    )
+    span = run.watch.tell_within(lane.context(), started)
+    fed = (above.timing,) if above is not None else ()
+    lane.timing = Timing(now, SOURCE, fed, run.watch.timeline(now))
+    return StreamWatch(lane.timing, number, span)
+
+
+def feed_lane(run: RunCore, lane: PassingLane, upstream: Leg) -> None:
+    """Take note that one more stream comes to a node that works chunk by chunk."""
+    above, watch, of_run = upstream.watch, lane.out.watch, run.watch
+    if above is None or watch is None or of_run is None:
+        return
+    watch.timing.feed(above.timing, run.pool.parking.now())
+    if above.span is not None and lane.station.site.join is not None:
+        run.notify(StepLinked(run.id, lane.station.site.key, of_run.part, watch.step, above.span))
+
+
+def end_lane(lane: PassingLane, outcome: Outcome, error: BaseException | None) -> None:
+    """Tell that the work of a node on a stream is over."""
+    run, watch, of_run = lane.run, lane.out.watch, lane.run.watch
+    if watch is None or of_run is None:
+        return
+    now, site, attempt = run.pool.parking.now(), lane.station.site, lane.out.heading.attempt
+    waits = watch.timing.waits(now)
+    of_run.tell(
+        StepEnded(
+            run.id, site.key, lane.stream_id, attempt, of_run.part, watch.step, outcome, error, waits, now
+        )
+    )
+
+
+def origins_of(spans: Iterable[Span | None]) -> tuple[Span, ...]:
+    """Give the different spans among some, in order, so many as are linked at most."""
+    found: dict[str, Span] = {}
+    for span in spans:
+        if span is not None and len(found) < MOST_ORIGINS:
+            found.setdefault(span.span_id, span)
+    return tuple(found.values())
