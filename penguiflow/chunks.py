@@ -20,7 +20,6 @@ from .parking import absorb
 from .pool import switch
 from .settling import settle
 from .step import Step, chunk_step
-from .timing import NODE
 from .waiting import Restarted
 
 if TYPE_CHECKING:
@@ -109,7 +108,7 @@ class BatchLane(PassingLane):
         run.busy -= 1
         if inbox.items or len(self.inboxes) > 1:
             self.wake()
-        if self.timing is not None:
+        if run.watch is not None:
             self.rests()
         if self.writers == 0 or self.failing is not None:
             self.finish_if_over()
@@ -242,8 +241,8 @@ class WalkingLane(BatchLane):
         meter.delivered += count
         station.steps += count
         self.scheduled = self.has_place = True
-        if self.timing is not None:
-            self.timing.turn(NODE, run.pool.parking.now())
+        if run.watch is not None:
+            self.works()
         self.inbox = road
         self.batch = batch
         self.cursor = iter(batch)

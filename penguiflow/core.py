@@ -114,7 +114,6 @@ class RunCore(Steering):
         heading = self.heading(site, stream_id, step.attempt if step.lane is None else 1, step.item)
         if meta:
             heading.meta = {**heading.meta, **meta}
-        heading.origin = step.span
         leg = leg_type(outlet)(self, outlet, heading, hold(step.tokens), self.account(window), explicit)
         if self.watch is not None:
             leg.watch = watch_stream_of(self, step)
@@ -220,7 +219,6 @@ class RunCore(Steering):
         self._connect(out, lane.key, named=named)
         if out.stamps or account is not None:  # else nobody sees that its chunks bear the heading above
             out.heading = above.at(station.site.path, above.attempt)
-            out.heading.origin = out.watch.span if out.watch is not None else None
 
     def close_explicit(self) -> bool:
         """End the streams named by hand that nothing in the run can write to any more (rule 1.3).
@@ -340,5 +338,5 @@ class RunCore(Steering):
         """
         engine = self.engine.child(target)
         item = step.item
-        async with engine.within(self, payload, item.headers, item.meta, step.number) as run:
+        async with engine.within(self, payload, item.headers, item.meta, step) as run:
             return await run.result()

@@ -167,14 +167,15 @@ class _Search:
 
     def _working(self, site: Site, engagement: Any) -> bool:
         if site.node is None:
-            return self.ends(INPUT, f"The input is awaited{_where(engagement)}.")
-        timing = getattr(engagement, "timing", None)
+            return self.ends(INPUT, f"The input is awaited{_where(self.core, engagement)}.")
+        kept = getattr(engagement, "watch", None)
+        timing = kept.timing if kept is not None else None
         since = ""
         if timing is not None and timing.state == NODE:
             since = f" for {self.core.pool.parking.now() - timing.since:.1f} s"
         attempt = getattr(engagement, "attempt", 1)
         tries = f" (attempt {attempt})" if attempt > 1 else ""
-        self.ends(site.key, f"Node {site.key} is at work{since}{tries}{_where(engagement)}.")
+        self.ends(site.key, f"Node {site.key} is at work{since}{tries}{_where(self.core, engagement)}.")
         self._parts()
         return True
 
@@ -266,7 +267,7 @@ class _Search:
         self.ends(key, f"{full}, and {waiting} items of this run wait for one.")
         for run, engagement in self._all_engaged():
             if engagement.station is station:
-                self.chain.append(f"A place is held by run {run.id}{_where(engagement)}.")
+                self.chain.append(f"A place is held by run {run.id}{_where(self.core, engagement)}.")
                 if len(self.chain) > 8:
                     break
         return True
@@ -284,16 +285,15 @@ class _Search:
             if engagement.station is not None:
                 key = engagement.station.site.key
                 self.culprit = key
-                self.chain.append(f"The cleanup of node {key} still goes on{_where(engagement)}.")
+                self.chain.append(f"The cleanup of node {key} still goes on{_where(self.core, engagement)}.")
 
     def _waits(self) -> list[Wait]:
         return [wait for wait in self.core.waits if not wait.woken]
 
 
-def _where(engagement: Any) -> str:
+def _where(run: RunCore, engagement: Any) -> str:
     """Say where the code of a step waits, and for what."""
-    worker = engagement if hasattr(engagement, "coroutine") else engagement.worker
-    found = whereabouts(getattr(worker, "coroutine", None))
+    found = whereabouts(run.pool.parking.coroutine(engagement.task)) if engagement.task is not None else None
     if found is None:
         in_thread = engagement.station is not None and engagement.station.policy.thread
         return ", in a thread" if in_thread else ""

@@ -255,7 +255,7 @@ class Engine:
         return session
 
     def within(
-        self, parent: RunCore, payload: Any, headers: Headers, meta: dict[str, Any], step: int
+        self, parent: RunCore, payload: Any, headers: Headers, meta: dict[str, Any], step: Step
     ) -> RunScope:
         """Begin a run as a part of another one, called by a step of it: under its id, trace and deadline."""
 
@@ -263,7 +263,7 @@ class Engine:
             self.check_open()
             is_stream = self._check_payload(payload, None)
             core = self._new_core(parent.id, headers.copy(), dict(meta), parent.deadline, parent)
-            core.begin("", (parent, step))
+            core.begin("", (parent, step.watch.number if step.watch is not None else 0))
             return self._enter(core, payload, None, is_stream=is_stream)
 
         return RunScope(admit)
@@ -338,7 +338,7 @@ class Engine:
         self.runs.pop(core.key, None)
         self.counts[core.status] += 1
         if self.measures is not None:
-            self.measures.seconds.record(self.parking.now() - core.began)
+            self.measures.seconds.record(self.parking.now() - (core.timed or 0.0))
         if self.options.max_runs is not None:
             self.queue.admit_next(self.parking, len(self.runs))
         if self._enders:

@@ -18,7 +18,7 @@ from .lane import Lane, LaneKey, PassingLane
 from .settling import forfeit
 from .step import Step
 from .waiting import Restarted
-from .watch import origins_of
+from .watch import keep_origin, origins_of
 
 if TYPE_CHECKING:
     from .core import RunCore
@@ -130,6 +130,7 @@ class GatherLane(TakingLane):
 
     def take_over(self, road: OpenRoad, chunk: Chunk[Any]) -> None:
         """Add a chunk to what was gathered."""
+        keep_origin(self.run, chunk, road.writer)
         self.run.gather(self.station, chunk, self.tokens)
 
 
@@ -141,6 +142,7 @@ class SlotLane(TakingLane):
     def take_over(self, road: OpenRoad, chunk: Chunk[Any]) -> None:
         """Put a chunk into its slot."""
         assert road.edge.slot is not None
+        keep_origin(self.run, chunk, road.writer)
         self.run.fill(self.station, road.edge.slot, chunk, self.tokens)
 
 
@@ -266,9 +268,9 @@ def join_step(run: RunCore, station: Station, pairing: Pairing, lane: Any) -> St
     item = arrived[0] if arrived else streams[0].item()
     held, pairing.held = pairing.held, ()
     step = Step(run, station, values, item, Joint([part._ticket for part in arrived]), held, lane)
-    if run.watch is not None:
-        headings = [part._heading for part in arrived] + [stream.item()._heading for stream in streams]
-        step.origins = origins_of(heading.origin for heading in headings)
+    if run.watch is not None and step.watch is not None:
+        of_streams = [span for stream in streams for span in stream.origins()]
+        step.watch.origins = origins_of([*map(run.watch.origin_of, arrived), *of_streams])
     for stream in streams:
         stream.belong_to(step)
     return step

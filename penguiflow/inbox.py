@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from .credit import Account
 from .errors import StepError, described
-from .measures import Arrivals
 
 if TYPE_CHECKING:
     from .graph import Edge
@@ -91,7 +90,6 @@ class Inbox:
     """What waits on one edge that lets its senders wait."""
 
     __slots__ = (
-        "arrivals",
         "capacity",
         "closed",
         "door",
@@ -118,9 +116,6 @@ class Inbox:
         self.door: list[Any] | None = None
         self.watchers: list[Sender] | None = None
         self.closed: bool = False
-        self.arrivals: Arrivals | None = None
-        if meter.measures is not None:
-            self.arrivals = Arrivals(meter.measures)
 
     @property
     def stuck(self) -> bool:
@@ -157,15 +152,15 @@ class Inbox:
         else:
             self.meter.offer(len(batch))
             self.items = batch
-            if self.arrivals is not None:
-                self.arrivals.came(len(batch))
+            if self.meter.measures is not None:
+                self.meter.measures.came(self, len(batch))
         if not lane.scheduled:
             lane.wake()
 
     def _admit(self, batch: list[Any]) -> None:
         self.meter.offer(len(batch))
-        if self.arrivals is not None:
-            self.arrivals.came(len(batch))
+        if self.meter.measures is not None:
+            self.meter.measures.came(self, len(batch))
         if self.items:
             self.items.extend(batch)
         else:
@@ -191,8 +186,8 @@ class Inbox:
     def take(self, limit: int) -> list[Any]:
         """Give up to ``limit`` items to the lane; their places are free when `freed` is called."""
         items = self.items
-        if self.arrivals is not None:
-            self.arrivals.left(min(limit, len(items)), len(items))
+        if self.meter.measures is not None:
+            self.meter.measures.left(self, min(limit, len(items)), len(items))
         if len(items) <= limit:
             self.items = EMPTY
         else:
@@ -205,8 +200,8 @@ class Inbox:
         """Take back what the lane has not begun."""
         self.meter.delivered -= len(batch)
         self.items = batch + self.items
-        if self.arrivals is not None:
-            self.arrivals.came_back(len(batch))
+        if self.meter.measures is not None:
+            self.meter.measures.came_back(self, len(batch))
 
     def freed(self) -> None:
         """Let in who stands at the door."""
@@ -233,6 +228,8 @@ class Inbox:
         items, self.items = self.items, EMPTY
         door, self.door = self.door, None
         self.meter.dropped += len(items)
+        if self.meter.measures is not None:
+            self.meter.measures.forget(self)
         for item in items:
             self.lane.discard(item)
         for item in door or ():

@@ -12,7 +12,6 @@ from .inbox import UNBOUNDED, Meter, Sender
 from .items import Chunk
 from .lane import HOLE, LaneKey, PassingLane
 from .settling import settle
-from .timing import NODE
 
 if TYPE_CHECKING:
     from .core import RunCore
@@ -122,8 +121,9 @@ class InlineLane(PassingLane):
             self.let_go(batch)
             return
         self.station.steps += len(batch)
-        if self.timing is not None:
-            self.timing.turn(NODE, self.run.pool.parking.now())
+        watched = self.run.watch is not None
+        if watched:
+            self.works()
         measures = self.station.measures
         now = self.run.pool.parking.now
         began = now() if measures is not None else 0.0
@@ -131,11 +131,11 @@ class InlineLane(PassingLane):
         if measures is not None:
             measures.latency.record((now() - began) / len(batch), len(batch))
             measures.batch.record(len(batch))
-        if self.timing is not None:
+        if watched:
             self.rests()  # what is behind has its own time
         if done:
             self.out.push(done)
-        if self.out.stuck:
+        if watched and self.out.stuck:
             self.rests()
         if failure is not None:
             self._broke(failure, batch[batch.index(failure[1]) :])

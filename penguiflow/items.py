@@ -49,17 +49,7 @@ class Headers:
 class Heading:
     """What all items of one origin have in common; shared, never changed after it is made."""
 
-    __slots__ = (
-        "attempt",
-        "deadline",
-        "headers",
-        "meta",
-        "origin",
-        "path",
-        "run_id",
-        "stream_id",
-        "trace_id",
-    )
+    __slots__ = ("attempt", "deadline", "headers", "meta", "path", "run_id", "stream_id", "trace_id")
 
     def __init__(
         self,
@@ -80,7 +70,6 @@ class Heading:
         self.deadline: float | None = deadline
         self.headers: Headers = headers
         self.meta: dict[str, Any] = meta
-        self.origin: Any = None  # the span of the step that gives it, where somebody traces
 
     def at(self, path: tuple[str, ...], attempt: int) -> Heading:
         """Give the same heading for another node, or another attempt."""
@@ -151,9 +140,11 @@ class Item(Generic[T]):
 class Message(Item[T]):
     """A whole unit: one payload with its headers, id, trace id, deadline and metadata."""
 
-    __slots__ = ("_number", "_posted")
+    __slots__ = ("_number", "_origin", "_posted")
 
     _number: int
+    _origin: Any
+    """The span of the step that gives it; set where somebody traces."""
     _posted: float
     """Since when it waits at its node; set where somebody wants to know."""
 
@@ -339,6 +330,7 @@ def copy_message(message: Message[T], number: int) -> Message[T]:
     twin._headers = message._headers.copy() if message._headers is not None else None
     twin._meta = copy.deepcopy(message._meta) if message._meta is not None else None
     twin._number = number
+    twin._origin = getattr(message, "_origin", None)
     return twin
 
 

@@ -22,7 +22,7 @@ from .credit import Ticket
 from .dropping import OverflowInbox
 from .items import Chunk, Item, Terminal
 from .settling import forfeit, settle
-from .timing import CREDIT, NODE, SOURCE, Timing
+from .timing import CREDIT, NODE, SOURCE
 from .watch import end_lane
 
 if TYPE_CHECKING:
@@ -65,7 +65,6 @@ class Lane:
         "spoilt",
         "station",
         "terminal",
-        "timing",
         "tokens",
         "variables",
         "writers",
@@ -93,7 +92,6 @@ class Lane:
             False  # an error that nobody has taken is behind it: what it lets go is not silent
         )
         self.variables: Variables | None = None
-        self.timing: Timing | None = None  # where the time of the node's work went, if anybody observes
         run.open += 1
 
     @property
@@ -231,8 +229,8 @@ class Lane:
         """Schedule the lane if there is something to do."""
         if not self.scheduled and self.runnable():
             self.scheduled = True
-            if self.timing is not None:
-                self.timing.turn(NODE, self.run.pool.parking.now())
+            if self.run.watch is not None:
+                self.works()
             self.run.busy += 1
             self.run.pool.push(self)
 
@@ -262,9 +260,12 @@ class Lane:
     def unstuck(self) -> None:
         """Go on when the successors have let everything in."""
         self.wake()
-        if self.timing is not None:
+        if self.run.watch is not None:
             self.rests()
         self.finish_if_over()
+
+    def works(self) -> None:
+        """Take note that there is work from now on, where time is kept."""
 
     def rests(self) -> None:
         """Take note of what is waited for from now on, where time is kept."""
@@ -344,10 +345,17 @@ class PassingLane(Lane):
             end_lane(self, "error" if own is not None else "cancelled" if gone else "done", own)
         self.out.end(terminal, error)
 
+    def works(self) -> None:
+        """Take note that there is work from now on, where time is kept."""
+        watch = self.out.watch
+        if watch is not None:
+            watch.timing.turn(NODE, self.run.pool.parking.now())
+
     def rests(self) -> None:
         """Take note of what is waited for from now on, where time is kept: input, or room behind."""
-        if self.timing is not None and not self.scheduled:
-            self.timing.turn(CREDIT if self.out.stuck else SOURCE, self.run.pool.parking.now())
+        watch = self.out.watch
+        if watch is not None and not self.scheduled:
+            watch.timing.turn(CREDIT if self.out.stuck else SOURCE, self.run.pool.parking.now())
 
     async def do(self, step: Step, worker: Worker) -> None:
         """Do the step of one chunk or pairing; a failure ends the stream, behind what came before it.

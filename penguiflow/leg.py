@@ -64,7 +64,6 @@ class Leg:
         "dead",
         "direct",
         "explicit",
-        "forks",
         "gaps",
         "heading",
         "live",
@@ -114,7 +113,6 @@ class Leg:
         self.roads: tuple[Road, ...] = ()
         self.live: int = 0
         self.stamps: bool = False
-        self.forks: bool = False
         self.direct: Inbox | None = None
         self.stuck: int = 0  # at so many doors something of the leg stands
         self.watch: StreamWatch | None = None
@@ -140,18 +138,23 @@ class Leg:
 
     def connect(self, roads: tuple[Road, ...]) -> None:
         """Set where the stream goes; called once, when it opens."""
-        outlet = self.outlet
         self.roads = roads
         self.live = len(roads)
         if len(roads) == 1:
             only: Any = roads[0]
             self.stamps = only.lane.sees_numbers
-            self.forks = outlet.forks if self.account is None else outlet.forks_if_emitted
             if not self.forks and type(only) is Inbox:
                 self.direct = only
         else:
             self.stamps = any(road.lane.sees_numbers for road in roads)
-            self.forks = True
+
+    @property
+    def forks(self) -> bool:
+        """Whether it must be seen for each chunk where it goes."""
+        if len(self.roads) != 1:
+            return True
+        outlet = self.outlet
+        return outlet.forks if self.account is None else outlet.forks_if_emitted
 
     def room(self) -> int:
         """Say how many chunks can be pushed without standing at a door."""

@@ -105,7 +105,8 @@ class Letters(Emission):
         message = self.run.message(
             self.station.site, payload, self.item, ticket, hold(self.tokens), headers, meta
         )
-        message._heading.origin = self.span
+        if self.watch is not None:
+            message._origin = self.watch.span
         return message
 
     async def _send(self, message: Message[Any], to: str | None) -> None:

@@ -64,8 +64,8 @@ class Lifetime(RunRecord):
         engine = self.engine
         if engine.observers.active:
             self.watch = begin_watch(self, caller, parent)
-            self.timed = self.watch is not None or engine.observers.measures
-            self.began = self.pool.parking.now()
+            if self.watch is not None or engine.observers.measures:
+                self.timed = self.pool.parking.now()
         if self.deadline is not None:
             self._time(self.deadline - self.pool.parking.now(), self.expire)
 

@@ -117,7 +117,7 @@ class MailLane(Lane):
 
     def work(self, worker: Worker) -> Coroutine[Any, Any, None]:
         """Do one message's step; the next one may begin as soon as there is a place."""
-        if not self.station.fast or self.complete or self.run.timed:
+        if not self.station.fast or self.complete or self.run.timed is not None:
             return self._serve(worker)
         if self.run.pool.parking.by_level:
             return self._walk_in_scope(worker)
@@ -299,6 +299,6 @@ class MailLane(Lane):
             return None
         value = item if self.station.signature.takes is Takes.MESSAGE else item.payload
         step = Step(self.run, self.station, value, item, item._ticket, item._tokens)
-        if self.run.timed:
-            step.ready_at = getattr(item, "_posted", step.ready_at)
+        if step.watch is not None:
+            step.watch.ready_at = getattr(item, "_posted", step.watch.ready_at)
         return step

@@ -53,53 +53,47 @@ class EdgeMeasures:
             is not recorded.
     """
 
-    __slots__ = ("clock", "source", "target", "wait")
+    __slots__ = ("_arrivals", "_clock", "source", "target", "wait")
 
     def __init__(self, source: str, target: str, clock: Callable[[], float]) -> None:
         self.source: str = source
         self.target: str = target
-        self.clock: Callable[[], float] = clock
         self.wait: Windows = Windows(clock)
+        self._clock = clock
+        self._arrivals: dict[int, deque[tuple[int, float]]] = {}  # of each inbox where something waits
 
+    def came(self, inbox: object, count: int) -> None:
+        """Take note of items that wait in an inbox from now on."""
+        self._arrivals.setdefault(id(inbox), deque()).append((count, self._clock()))
 
-class Arrivals:
-    """When what waits in one inbox has come.
-
-    Args:
-        measures: the edge's.
-    """
-
-    __slots__ = ("_count", "_measures", "_times")
-
-    def __init__(self, measures: EdgeMeasures) -> None:
-        self._measures = measures
-        self._times: deque[tuple[int, float]] = deque()
-        self._count = 0
-
-    def came(self, count: int) -> None:
-        """Take note of items that wait from now on."""
-        self._times.append((count, self._measures.clock()))
-        self._count += count
-
-    def came_back(self, count: int) -> None:
+    def came_back(self, inbox: object, count: int) -> None:
         """Take note of items that are the next ones again; how long they had waited before is not kept."""
-        self._times.appendleft((count, self._measures.clock()))
-        self._count += count
+        self._arrivals.setdefault(id(inbox), deque()).appendleft((count, self._clock()))
 
-    def left(self, count: int, waiting: int) -> None:
-        """Record how long the oldest has waited; so many leave, of those that wait. (Others were dropped.)"""
-        self._forget(self._count - waiting)
-        if count and self._times:
-            self._measures.wait.record(self._measures.clock() - self._times[0][1])
-            self._forget(count)
+    def left(self, inbox: object, count: int, waiting: int) -> None:
+        """Record how long the oldest has waited; so many leave of those that wait. (Others were dropped.)"""
+        arrivals = self._arrivals.get(id(inbox))
+        if not arrivals:
+            return
+        discard(arrivals, sum(number for number, _ in arrivals) - waiting)
+        if count and arrivals:
+            self.wait.record(self._clock() - arrivals[0][1])
+            discard(arrivals, count)
+        if not arrivals:
+            self.forget(inbox)
 
-    def _forget(self, count: int) -> None:
-        while count > 0 and self._times:
-            first, since = self._times.popleft()
-            self._count -= min(first, count)
-            if first > count:
-                self._times.appendleft((first - count, since))
-            count -= first
+    def forget(self, inbox: object) -> None:
+        """Take note that nothing waits in an inbox any more."""
+        self._arrivals.pop(id(inbox), None)
+
+
+def discard(arrivals: deque[tuple[int, float]], count: int) -> None:
+    """Take so many of the first away."""
+    while count > 0 and arrivals:
+        first, since = arrivals.popleft()
+        if first > count:
+            arrivals.appendleft((first - count, since))
+        count -= first
 
 
 class FlowMeasures:

@@ -182,7 +182,8 @@ class Meeting(Lifetime):
                 return
             value = Gathered(gathering.payloads())
             step = Step(self, station, value, parent, ticket, held)  # type: ignore[arg-type]
-            step.origins = origins_of(gathering.origins)
+            if step.watch is not None:
+                step.watch.origins = origins_of(gathering.origins)
             self._mail_of(station).begin(step)
 
         gathering = Gathering(site.index, held, complete)
@@ -204,7 +205,7 @@ class Meeting(Lifetime):
         gathering: Gathering = token.place  # type: ignore[assignment]
         count = gathering.add(token.slot, item.payload)
         if self.watch is not None and len(gathering.origins) < MOST_ORIGINS:
-            gathering.origins.append(item._heading.origin)
+            gathering.origins.append(self.watch.origin_of(item))
         settle(item)
         if count > limit:
             text = f"run {self.id}: the gather {station.site.key} has got more than max_parts={limit} parts"

@@ -55,6 +55,9 @@ class Parking(Protocol):
     def task(self) -> Any:
         """Give the task that runs now."""
 
+    def coroutine(self, task: Any) -> Any:
+        """Give the coroutine that a task runs."""
+
     def interrupt(self, task: Any, scope: Any) -> None:
         """Cancel what a task does inside a scope."""
 
@@ -107,6 +110,10 @@ class AsyncioParking:
     def task(self) -> asyncio.Task[Any] | None:
         """Give the task that runs now."""
         return asyncio.current_task()
+
+    def coroutine(self, task: asyncio.Task[Any]) -> Any:
+        """Give the coroutine that a task runs."""
+        return task.get_coro()
 
     def interrupt(self, task: asyncio.Task[Any], scope: Any) -> None:
         """Cancel what a task does: delivered once, at its next wait."""
@@ -260,6 +267,10 @@ class TrioParking:
     def task(self) -> Any:
         """Give the task that runs now."""
         return self._lowlevel.current_task()
+
+    def coroutine(self, task: Any) -> Any:
+        """Give the coroutine that a task runs."""
+        return task.coro
 
     def interrupt(self, task: Any, scope: Any) -> None:
         """Cancel the scope that a task works in."""

@@ -109,7 +109,6 @@ class Worker:
 
     __slots__ = (
         "at",
-        "coroutine",
         "engaged",
         "has_place",
         "interrupted",
@@ -126,7 +125,6 @@ class Worker:
     def __init__(self, pool: Pool) -> None:
         self.pool: Pool = pool
         self.run: JobRun | None = None
-        self.coroutine: Any = None
         self.at: Station | None = None
         self.engaged: bool = False
         self.has_place: bool = False
@@ -159,7 +157,7 @@ class Worker:
                     self.has_place = False
                     self.disengage(run)
                     run.crashed(exc)
-                self.lane = self.step = self.run = self.coroutine = None
+                self.lane = self.step = self.run = None
                 pool.worked += 1
                 if pool.worked >= ITEMS_PER_TURN:
                     pool.worked = 0
@@ -181,7 +179,6 @@ class Worker:
         pool = self.pool
         by_level = pool.parking.by_level
         coroutine, variables = job.work(self), job.context()
-        self.coroutine = coroutine
         send, value = coroutine.send, None
         error: BaseException | None = None
         while True:

@@ -38,7 +38,6 @@ class RunRecord:
 
     __slots__ = (
         "accounts",
-        "began",
         "busy",
         "cleanup_timeout",
         "deadline",
@@ -158,8 +157,7 @@ class RunRecord:
         self.opened: tuple[Any, ...] = ()
         self.timers: tuple[Any, ...] = ()
         self.watch: Watch | None = None
-        self.timed: bool = False  # somebody wants to know where time goes
-        self.began: float = 0.0
+        self.timed: float | None = None  # since when its time is kept, where somebody wants to know
 
     def next_number(self) -> int:
         """Give a number that no other message or stream of the run has."""

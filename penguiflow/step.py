@@ -21,8 +21,7 @@ from .leg import Leg
 from .letters import Letters
 from .node import Takes
 from .parking import absorb
-from .step_watch import begin_step, end_step, next_step_attempt
-from .timing import Timing
+from .step_watch import StepWatch, begin_step, end_step, next_step_attempt
 from .waiting import NO_LEGS, Unread
 from .waits import Clock, Wait
 
@@ -48,12 +47,8 @@ class Step(Letters):
     __slots__ = (
         "context_variables",
         "facade",
-        "failed_at",
-        "failure",
         "fed_by",
-        "origins",
         "reads",
-        "ready_at",
         "state",
         "stream",
         "value",
@@ -106,13 +101,7 @@ class Step(Letters):
         self.fed_by: BaseException | None = None
         self.waits: set[Wait] | None = None
         self.context_variables: Variables | None = None
-        self.number: int = 0
-        self.span: Any = None
-        self.origins: tuple[Any, ...] = ()
-        self.timing: Timing | None = None
-        self.ready_at: float = run.pool.parking.now() if run.timed else 0.0
-        self.failure: BaseException | None = None
-        self.failed_at: float = 0.0
+        self.watch: StepWatch | None = StepWatch(run) if run.timed is not None else None
         policy = station.policy
         timed = policy.timeout or policy.idle_timeout or policy.first_chunk_timeout
         self.clock: Clock | None = Clock(self, run.pool.parking) if timed else None
@@ -163,8 +152,8 @@ class Step(Letters):
         self.task = parking.task()
         worker.step = self
         run.engaged.append(self)
-        if run.timed:
-            begin_step(self)
+        if self.watch is not None:
+            begin_step(self, self.watch)
         try:
             with parking.scope() as self.scope:
                 try:
@@ -195,8 +184,8 @@ class Step(Letters):
                     leg.end("cancelled" if self.run.stopped or leg.dead else "done")
                 elif leg.terminal is None and leg.openers and not leg.owners:
                     leg.end("cancelled")
-        if self.timing is not None:
-            end_step(self)
+        if self.watch is not None:
+            end_step(self, self.watch)
         if self.letters is not None and self.lane is None:
             self.letters.close(self._letters_home)
         for lane in self.reads:
@@ -223,9 +212,8 @@ class Step(Letters):
     def next_attempt(self) -> None:
         """Begin again: lower attempts' streams are restarted, state is forgotten, the input is as new."""
         self.attempt += 1
-        if self.timing is not None:
-            next_step_attempt(self)
-        self.failure = None
+        if self.watch is not None:
+            next_step_attempt(self, self.watch)
         self.state = None
         self.facade = None
         self.held = None
@@ -276,7 +264,8 @@ class Step(Letters):
             ticket, self.ticket = self.ticket, FREE
             tokens, self.tokens = self.tokens, ()
             message = self.run.message(self.station.site, result, self.item, ticket, tokens)
-            message._heading.origin = self.span
+            if self.watch is not None:
+                message._origin = self.watch.span
             self.run.forward(self.station.site, message, self)
             await self.accepted()
 
@@ -310,10 +299,9 @@ class Step(Letters):
         if isinstance(exc, StreamClosed) and any(leg.dead for leg in self.legs):
             return  # nobody wants to know any more what it had to say (rule 2.10)
         error = self.station.failed(run, exc, self.item, self.attempt)
-        if exc is not self.fed_by:
-            self.failure = error
-        if self.timing is not None:
-            end_step(self)  # first: the run may end with the error
+        if self.watch is not None:
+            self.watch.failure = error if exc is not self.fed_by else None
+            end_step(self, self.watch)  # first: the run may end with the error
         caught = self.give_away(error)
         heard = False
         for leg in list(self.legs):

@@ -18,6 +18,7 @@ from .timing import CREDIT, NODE, SOURCE, Timing
 from .watch import at_work
 
 if TYPE_CHECKING:
+    from .core import RunCore
     from .station import Station
     from .step import Step
     from .traffic import Traffic
@@ -25,58 +26,63 @@ if TYPE_CHECKING:
     from .waits import Wait
 
 
-def begin_step(step: Step) -> None:
+class StepWatch:
+    """What is kept of one step.
+
+    Args:
+        run: the run.
+
+    It begins when the step is made: what comes before its code runs is time in the queue.
+    """
+
+    __slots__ = ("failed_at", "failure", "number", "origins", "ready_at", "span", "timing")
+
+    def __init__(self, run: RunCore) -> None:
+        self.ready_at: float = run.pool.parking.now()
+        self.number: int = 0  # of a run's input, and where nobody follows the run
+        self.span: Span | None = None
+        self.origins: tuple[Span, ...] = ()
+        self.timing: Timing | None = None
+        self.failure: BaseException | None = None
+        self.failed_at: float = 0.0
+
+
+def begin_step(step: Step, kept: StepWatch) -> None:
     """Begin to keep the time of a step; called where its code will run, under its context variables."""
-    run, site = step.run, step.station.site
+    run, site, watch = step.run, step.station.site, step.run.watch
     now = run.pool.parking.now()
-    step.timing = Timing(now, NODE)
-    watch = run.watch
+    kept.timing = Timing(now, NODE)
     if watch is None:
         return
     if step.lane is None and site.node is not None:
-        step.number = watch.next_step()
-        queued = max(0.0, now - step.ready_at)
-        watch.tell(
-            StepStarted(
-                run.id, site.key, None, watch.part, step.number, step.attempt, queued, step.origins, now
-            )
-        )
+        kept.number = watch.next_step()
+        queued = max(0.0, now - kept.ready_at)
+        ids = (run.id, site.key, None, watch.part, kept.number, step.attempt)
+        watch.tell(StepStarted(*ids, queued, kept.origins, now))
     elif step.lane is not None and step.lane.out.watch is not None:
-        step.number = step.lane.out.watch.step
-    step.span = SPAN.get()
+        kept.number = step.lane.out.watch.step
+    kept.span = SPAN.get()
 
 
-def end_step(step: Step) -> None:
+def end_step(step: Step, kept: StepWatch) -> None:
     """Tell that a step is over, once."""
-    timing, step.timing = step.timing, None
+    timing, kept.timing = kept.timing, None
     if timing is None:
         return
-    run, measures = step.run, step.station.measures
+    run, station = step.run, step.station
     now = run.pool.parking.now()
     waits = timing.close(now)
-    if measures is not None:
-        measures.latency.record(waits.node)
-    if run.watch is None or step.lane is not None or not step.number:
+    if station.measures is not None:
+        station.measures.latency.record(waits.node)
+    if run.watch is None or step.lane is not None or not kept.number:
         return
     outcome: Outcome = "done"
-    if step.failure is not None:
+    if kept.failure is not None:
         outcome = "error"
     elif run.stopped or step.fed_by is not None or step.reason is not None:
         outcome = "cancelled"
-    run.notify(
-        StepEnded(
-            run.id,
-            step.station.site.key,
-            None,
-            step.attempt,
-            run.watch.part,
-            step.number,
-            outcome,
-            step.failure,
-            waits,
-            now,
-        )
-    )
+    ids = (run.id, station.site.key, None, step.attempt, run.watch.part, kept.number)
+    run.notify(StepEnded(*ids, outcome, kept.failure, waits, now))
 
 
 class InlineStep:
@@ -135,43 +141,32 @@ def begin_inline(run: Traffic, station: Station, variables: Variables) -> Inline
 
 def attempt_failed(step: Step, error: BaseException) -> None:
     """Keep what an attempt has failed with, and when, until the next one begins."""
-    step.failure = error
-    step.failed_at = step.run.pool.parking.now()
+    if step.watch is not None:
+        step.watch.failure = error
+        step.watch.failed_at = step.run.pool.parking.now()
 
 
-def next_step_attempt(step: Step) -> None:
+def next_step_attempt(step: Step, kept: StepWatch) -> None:
     """Tell that a step is tried again; called where its code runs."""
-    run, item, site = step.run, step.item, step.station.site
+    run, item, error = step.run, step.item, kept.failure
     now = run.pool.parking.now()
-    ended = step.failed_at if step.failure is not None else now
-    waits = step.timing.close(ended) if step.timing is not None else Waits()
-    step.timing = Timing(now, NODE)
-    if run.watch is None or not step.number:
+    ended = kept.failed_at if error is not None else now
+    waits = kept.timing.close(ended) if kept.timing is not None else Waits()
+    kept.timing, kept.failure = Timing(now, NODE), None
+    if run.watch is None or not kept.number:
         return
+    ids = (run.id, step.station.site.key, step.attempt, run.watch.part, kept.number)
     chunk = item if step.lane is not None and isinstance(item, Chunk) else None
-    run.notify(
-        StepRetried(
-            run.id,
-            site.key,
-            step.attempt,
-            run.watch.part,
-            step.number,
-            chunk.stream_id if chunk is not None else None,
-            chunk.seq if chunk is not None else None,
-            step.failure,
-            waits,
-            ended,
-            now,
-        )
-    )
-    step.span = SPAN.get()
+    stream_id, seq = (chunk.stream_id, chunk.seq) if chunk is not None else (None, None)
+    run.notify(StepRetried(*ids, stream_id, seq, error, waits, ended, now))
+    kept.span = SPAN.get()
 
 
 def begin_wait(step: Waiting, wait: Wait) -> None:
     """Take note that a step waits: for its input, or on behalf of one of its streams."""
     now = wait.since = step.run.pool.parking.now()
-    if step.timing is not None:
-        step.timing.turn(wait.state, now)
+    if step.watch is not None and step.watch.timing is not None:
+        step.watch.timing.turn(wait.state, now)
     waiting = step.legs if wait.state == SOURCE else [wait.leg] if isinstance(wait.leg, Leg) else ()
     for leg in waiting:
         if leg.watch is not None:
@@ -184,8 +179,8 @@ def end_wait(step: Waiting, wait: Wait) -> None:
     measures = step.station.measures
     if wait.state == CREDIT and measures is not None:
         measures.credit_wait.record(now - wait.since)
-    if step.timing is not None:
-        step.timing.turn(NODE, now)
+    if step.watch is not None and step.watch.timing is not None:
+        step.watch.timing.turn(NODE, now)
     state = at_work(step)
     for leg in [wait.leg] if isinstance(wait.leg, Leg) else step.legs:
         if leg.watch is not None:

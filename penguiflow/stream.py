@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .core import RunCore
     from .graph import Edge
     from .leg import Leg
+    from .observe import Span
     from .station import Station
 
 T = TypeVar("T")
@@ -194,6 +195,11 @@ class Stream(StreamMarker[T]):
     def item(self) -> Message[Any]:
         """Give what stands for the stream, for those who inherit from it."""
         return heading_item(self._lane.head)
+
+    def origins(self) -> list[Span]:
+        """Give the spans of the steps behind it, where somebody traces."""
+        watches = [inbox.writer.watch for inbox in self._lane.inboxes]
+        return [watch.span for watch in watches if watch is not None and watch.span is not None]
 
     def belong_to(self, step: Step) -> None:
         """Let a join's step read the stream."""

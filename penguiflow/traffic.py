@@ -176,7 +176,7 @@ class Traffic(Meeting):
     def _post(self, station: Station, edge: Edge, message: Message[Any], sender: Sender) -> None:
         mail = self._mail_of(station)
         inbox = mail.inbox(edge)
-        if self.timed:
+        if self.timed is not None:
             message._posted = self.pool.parking.now()
         inbox.receive([message], sender)
         if inbox.stuck:
@@ -187,7 +187,7 @@ class Traffic(Meeting):
         """Run a ``def`` node on a message, in the sender's turn."""
         station.steps += 1
         variables = self.variables.copy()
-        watched = begin_inline(self, station, variables) if self.timed else None
+        watched = begin_inline(self, station, variables) if self.timed is not None else None
         try:
             given = message if station.takes_envelope else message.payload
             result = variables.run(station.inline, given)
@@ -207,7 +207,8 @@ class Traffic(Meeting):
             settle(message)
             return
         given = self.message(station.site, result, message, message._ticket, message._tokens)
-        given._heading.origin = watched.span if watched is not None else None
+        if watched is not None:
+            given._origin = watched.span
         self.forward(station.site, given, sender)
 
     def check_accepted(self, site: Site, payload: Any, to: str | None) -> None:

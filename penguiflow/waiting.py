@@ -14,8 +14,7 @@ import anyio
 from .credit import Ticket
 from .errors import RunCancelled, StepTimeout, StreamClosed, StreamIdle
 from .leg import LEFT, Leg
-from .step_watch import begin_wait, end_wait
-from .timing import Timing
+from .step_watch import StepWatch, begin_wait, end_wait
 from .waits import Clock, Room, Wait
 
 if TYPE_CHECKING:
@@ -57,19 +56,17 @@ class Waiting:
         "inner",
         "lane",
         "legs",
-        "number",
         "out",
         "reason",
         "run",
         "scope",
         "settled",
-        "span",
         "spent",
         "stale",
         "station",
         "task",
-        "timing",
         "waits",
+        "watch",
         "worker",
     )
 
@@ -83,18 +80,16 @@ class Waiting:
     item: Item[Any]
     lane: Any
     legs: list[Leg]
-    number: int
     out: Leg | None
     reason: BaseException | None
     run: RunCore
     scope: Any
     settled: bool
-    span: Any
     spent: int
     stale: bool
     station: Station
     task: Any
-    timing: Timing | None
+    watch: StepWatch | None
     waits: set[Wait] | None
     worker: Worker | None
 
@@ -234,7 +229,7 @@ class Waiting:
         if self.waits is None:
             self.waits = set()
         self.waits.add(wait)
-        if run.timed:
+        if run.timed is not None:
             begin_wait(self, wait)
         if own and not wait.woken:
             wait.counted = True
@@ -255,7 +250,7 @@ class Waiting:
         finally:
             run.waits.discard(wait)
             self.waits.discard(wait)
-            if run.timed:
+            if run.timed is not None:
                 end_wait(self, wait)
         if self.clock is not None:
             self.clock.start()

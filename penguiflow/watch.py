@@ -27,7 +27,7 @@ from .timing import NODE, SOURCE, Timeline, Timing
 
 if TYPE_CHECKING:
     from .core import RunCore
-    from .items import Chunk
+    from .items import Chunk, Item
     from .lane import PassingLane
     from .leg import Leg
     from .lifetime import Lifetime
@@ -47,7 +47,7 @@ class Watch:
         parts: numbers the parts of the run.
     """
 
-    __slots__ = ("_followers", "_observers", "_steps", "caller", "part", "parts")
+    __slots__ = ("_followers", "_observers", "_origins", "_steps", "part", "parts")
 
     def __init__(
         self, observers: Observers, followers: tuple[Observer, ...], part: int, parts: itertools.count[int]
@@ -55,6 +55,7 @@ class Watch:
         self._observers = observers
         self._followers = followers
         self._steps = itertools.count(1)
+        self._origins: dict[int, Span | None] = {}  # of chunks that wait at a join or a gather
         self.part: int = part
         self.parts: itertools.count[int] = parts
 
@@ -73,6 +74,15 @@ class Watch:
         except RuntimeError:  # we are under them: the code that runs now has brought this about
             self.tell(event)
         return variables.get(SPAN)
+
+    def keep_origin(self, chunk: Chunk[Any], span: Span | None) -> None:
+        """Keep whose a chunk is that is taken over by a join or a gather; a message knows it itself."""
+        self._origins[id(chunk)] = span
+
+    def origin_of(self, item: Item[Any]) -> Span | None:
+        """Give the span of the step that has given an item; of a chunk, once."""
+        span: Span | None = getattr(item, "_origin", None)
+        return span if span is not None else self._origins.pop(id(item), None)
 
     def timeline(self, now: float) -> Timeline | None:
         """Make a timeline, if one is wanted."""
@@ -164,7 +174,8 @@ def watch_stream_of(run: RunCore, step: Waiting) -> StreamWatch:
     """Begin to watch a stream that a step gives."""
     assert run.watch is not None
     now = run.pool.parking.now()
-    return StreamWatch(Timing(now, at_work(step), (), run.watch.timeline(now)), step.number, step.span)
+    number, span = (step.watch.number, step.watch.span) if step.watch is not None else (0, None)
+    return StreamWatch(Timing(now, at_work(step), (), run.watch.timeline(now)), number, span)
 
 
 def watch_lane(run: RunCore, lane: PassingLane, upstream: Leg) -> StreamWatch:
@@ -178,8 +189,13 @@ def watch_lane(run: RunCore, lane: PassingLane, upstream: Leg) -> StreamWatch:
     )
     span = run.watch.tell_within(lane.context(), started)
     fed = (above.timing,) if above is not None else ()
-    lane.timing = Timing(now, SOURCE, fed, run.watch.timeline(now))
-    return StreamWatch(lane.timing, number, span)
+    return StreamWatch(Timing(now, SOURCE, fed, run.watch.timeline(now)), number, span)
+
+
+def keep_origin(run: RunCore, chunk: Chunk[Any], writer: Leg) -> None:
+    """Keep whose a chunk is that goes into a slot, if anybody observes."""
+    if run.watch is not None and writer.watch is not None:
+        run.watch.keep_origin(chunk, writer.watch.span)
 
 
 def feed_lane(run: RunCore, lane: PassingLane, upstream: Leg) -> None:

@@ -16,6 +16,11 @@ from pathlib import Path
 from types import AsyncGeneratorType, FrameType
 from typing import Any
 
+from .pool import Worker
+
+DRIVER = Worker._drive.__code__
+"""The code that stands between a worker's task and a job's coroutine."""
+
 MOST_FRAMES = 200
 """So deep is looked at most."""
 
@@ -79,11 +84,22 @@ def frames_of(coroutine: Any) -> Iterator[FrameType]:
         frame = _first(awaited, ("cr_frame", "gi_frame", "ag_frame"))
         if frame is not None:
             yield frame
-        awaited = _first(awaited, ("cr_await", "gi_yieldfrom", "ag_await")) or _generator_of(awaited)
+        awaited = (
+            _first(awaited, ("cr_await", "gi_yieldfrom", "ag_await"))
+            or _generator_of(awaited)
+            or _driven(frame)
+        )
 
 
 def _first(thing: Any, names: tuple[str, ...]) -> Any:
     return next((getattr(thing, name) for name in names if getattr(thing, name, None) is not None), None)
+
+
+def _driven(frame: FrameType | None) -> Any:
+    """Give the coroutine that the driver of a worker resumes by hand, see `pool`."""
+    if frame is not None and frame.f_code is DRIVER:
+        return frame.f_locals.get("coroutine")
+    return None
 
 
 def _generator_of(thing: Any) -> Any:
