@@ -176,16 +176,14 @@ class _Search:
         attempt = getattr(engagement, "attempt", 1)
         tries = f" (attempt {attempt})" if attempt > 1 else ""
         self.ends(site.key, f"Node {site.key} is at work{since}{tries}{_where(self.core, engagement)}.")
-        self._parts()
+        self._parts(engagement)
         return True
 
-    def _parts(self) -> None:
+    def _parts(self, engagement: Any) -> None:
         """Go on into what the step has called."""
-        for child in self.core.engine.children():
-            for part in child.runs.values():
-                if part.id == self.core.id and part.status not in FINAL:
-                    below = diagnose(part)
-                    self.chain.append(f"In flow {child.flow.name}, which it calls: {below}")
+        for part in parts_of(self.core):
+            if part.caller is engagement and part.status not in FINAL:
+                self.chain.append(f"In flow {part.engine.flow.name}, which it calls: {diagnose(part)}")
 
     def _waiting(self, site: Site, engagement: Any, wait: Wait) -> bool:
         self.chain.append(f"{_sentence(wait.reason)}.")
@@ -289,6 +287,12 @@ class _Search:
 
     def _waits(self) -> list[Wait]:
         return [wait for wait in self.core.waits if not wait.woken]
+
+
+def parts_of(core: RunCore) -> list[RunCore]:
+    """Give the live parts of a run: what its steps have called."""
+    runs = [part for child in core.engine.children() for part in child.runs.values()]
+    return [part for part in runs if part.caller is not None and part.caller.run is core]
 
 
 def _where(run: RunCore, engagement: Any) -> str:

@@ -113,6 +113,8 @@ class OverflowInbox(Inbox):
 
     def _report(self, gone: Item[Any], run: RunCore) -> None:
         stream_id, seq = getattr(gone, "stream_id", None), getattr(gone, "seq", None)
+        if self.writer is not None and self.writer.watch is not None:
+            self.writer.watch.drops += 1
         run.dropped(Drop(self.edge.name, stream_id, seq, self.edge.policy.overflow))
 
     def _choose(self, item: Item[Any], run: RunCore) -> Item[Any]:

@@ -174,7 +174,8 @@ class Engine:
         if self._given_pool is None:
             await self.pool.close()
         self.state = "closed"
-        for attendant in self._attendants:
+        attendants, self._attendants = self._attendants, ()  # once, whoever else closes it
+        for attendant in attendants:
             attendant.end()
 
     async def drain(self, timeout: float | None) -> None:
@@ -263,6 +264,7 @@ class Engine:
             self.check_open()
             is_stream = self._check_payload(payload, None)
             core = self._new_core(parent.id, headers.copy(), dict(meta), parent.deadline, parent)
+            core.caller = step
             core.begin("", (parent, step.watch.number if step.watch is not None else 0))
             return self._enter(core, payload, None, is_stream=is_stream)
 
@@ -337,8 +339,8 @@ class Engine:
         """Forget a run that is over; the next one that waits is admitted."""
         self.runs.pop(core.key, None)
         self.counts[core.status] += 1
-        if self.measures is not None:
-            self.measures.seconds.record(self.parking.now() - (core.timed or 0.0))
+        if self.measures is not None and core.timed is not None:
+            self.measures.seconds.record(self.parking.now() - core.timed)
         if self.options.max_runs is not None:
             self.queue.admit_next(self.parking, len(self.runs))
         if self._enders:

@@ -130,8 +130,8 @@ class GatherLane(TakingLane):
 
     def take_over(self, road: OpenRoad, chunk: Chunk[Any]) -> None:
         """Add a chunk to what was gathered."""
-        keep_origin(self.run, chunk, road.writer)
-        self.run.gather(self.station, chunk, self.tokens)
+        watch = road.writer.watch
+        self.run.gather(self.station, chunk, self.tokens, watch.span if watch is not None else None)
 
 
 class SlotLane(TakingLane):

@@ -355,7 +355,8 @@ class PassingLane(Lane):
         """Take note of what is waited for from now on, where time is kept: input, or room behind."""
         watch = self.out.watch
         if watch is not None and not self.scheduled:
-            watch.timing.turn(CREDIT if self.out.stuck else SOURCE, self.run.pool.parking.now())
+            credit = self.out.stuck or any(inbox.items for inbox in self.inboxes)  # these wait at a gate
+            watch.timing.turn(CREDIT if credit else SOURCE, self.run.pool.parking.now())
 
     async def do(self, step: Step, worker: Worker) -> None:
         """Do the step of one chunk or pairing; a failure ends the stream, behind what came before it.

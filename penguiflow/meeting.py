@@ -25,6 +25,7 @@ from .watch import MOST_ORIGINS, origins_of
 if TYPE_CHECKING:
     from .graph import JoinPlan, Site
     from .leg import Leg
+    from .observe import Span
     from .station import Station
 
 
@@ -109,6 +110,7 @@ class Meeting(Lifetime):
         pairing: Pairing = token.place  # type: ignore[assignment]
         if pairing.closed:
             if isinstance(item, Item):
+                self._forget_origin(item)
                 settle(item)
             else:
                 item.refuse()
@@ -123,6 +125,7 @@ class Meeting(Lifetime):
 
     def _misfit(self, station: Station, item: Any, what: str) -> None:
         if isinstance(item, Item):
+            self._forget_origin(item)
             settle(item)
         self.fail(
             StepError(
@@ -141,11 +144,17 @@ class Meeting(Lifetime):
         self._forget(pairing)
         for part in pairing.close():
             if isinstance(part, Item):
+                self._forget_origin(part)
                 part._ticket.home()
             else:
                 part.refuse()
         held, pairing.held = pairing.held, ()
         release(held)
+
+    def _forget_origin(self, item: Item[Any]) -> None:
+        """Forget whose an item is that goes nowhere, if anybody observes."""
+        if self.watch is not None:
+            self.watch.origin_of(item)
 
     # -- spreads and gathers
 
@@ -192,8 +201,10 @@ class Meeting(Lifetime):
         self.gatherings.add(gathering)
         return gathering
 
-    def gather(self, station: Station, item: Item[Any], lane_tokens: Tokens) -> None:
-        """Take a part over at once (rule 4.4)."""
+    def gather(
+        self, station: Station, item: Item[Any], lane_tokens: Tokens, origin: Span | None = None
+    ) -> None:
+        """Take a part over at once (rule 4.4); ``origin`` is the span behind a chunk."""
         key = (station.site.index, -1)
         token = last_of(item._tokens, key) or last_of(lane_tokens, key)
         limit = station.policy.max_parts
@@ -205,7 +216,9 @@ class Meeting(Lifetime):
         gathering: Gathering = token.place  # type: ignore[assignment]
         count = gathering.add(token.slot, item.payload)
         if self.watch is not None and len(gathering.origins) < MOST_ORIGINS:
-            gathering.origins.append(self.watch.origin_of(item))
+            span = origin if origin is not None else self.watch.origin_of(item)
+            if span is not None and all(span is not known for known in gathering.origins):
+                gathering.origins.append(span)
         settle(item)
         if count > limit:
             text = f"run {self.id}: the gather {station.site.key} has got more than max_parts={limit} parts"

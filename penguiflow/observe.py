@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from .durations import Waits
 from .items import Headers
+from .wire.traceparent import clean_tracestate, parse
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -34,7 +35,8 @@ class Observer(Protocol):
     It may have more than this one method, each looked for when the flow is opened:
 
     - ``follows(run: RunStarted) -> bool``: whether the events of a run are wanted at all. Called before
-      anything else of the run; where nobody follows a run, nothing is made for it.
+      anything else of the run; where nobody follows a run, nothing is made for it. Of a part of a run, only
+      those are asked who follow what calls it.
     - ``is_tracer = True``: it is told before the others, sets the trace of a run (`RunStarted.trace_id`), and
       the `Span` that a step's code sees (`SPAN`).
     - ``timelines = True``: streams keep when they waited for what.
@@ -103,9 +105,12 @@ class Passed:
         """Say nothing: nobody traces."""
 
     def headers(self) -> dict[str, str]:
-        """Give the headers that the run came with."""
-        names = ("traceparent", "tracestate")
-        return {name: self._extra[name] for name in names if isinstance(self._extra.get(name), str)}
+        """Give the headers that the run came with, where they are valid."""
+        parent = self._extra.get("traceparent")
+        if not isinstance(parent, str) or parse(parent) is None:
+            return {}
+        state = clean_tracestate(self._extra.get("tracestate"))
+        return {"traceparent": parent, "tracestate": state} if state else {"traceparent": parent}
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,10 +259,12 @@ class Observers:
             except Exception:
                 self._silence(observer, event)
 
-    def followers(self, run: RunStarted) -> tuple[Observer, ...]:
-        """Ask who wants to be told of a run."""
+    def followers(self, run: RunStarted, among: tuple[Observer, ...] | None = None) -> tuple[Observer, ...]:
+        """Ask who wants to be told of a run; of a part of one, only those who follow its caller are asked."""
         wanted = []
-        for observer in tuple(self._observers):
+        for observer in tuple(self._observers) if among is None else among:
+            if observer not in self._observers:
+                continue
             try:
                 follows = getattr(observer, "follows", None)
                 if follows is None or follows(run):

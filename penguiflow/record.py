@@ -39,6 +39,7 @@ class RunRecord:
     __slots__ = (
         "accounts",
         "busy",
+        "caller",
         "cleanup_timeout",
         "deadline",
         "detached",
@@ -135,6 +136,7 @@ class RunRecord:
         self.key: Any = run_id
         self.facade: Any = None
         self.first_step: Any = None
+        self.caller: Any = None  # the step that calls this, where it is a part of a run
         self.opening: bool = False
         self.names_streams: bool = False
         self.is_over: bool = False

@@ -294,14 +294,17 @@ class Step(Letters):
         run = self.run
         if run.stopped:
             return
+        if self.watch is not None:
+            self.watch.passed_on = exc is self.fed_by or isinstance(exc, StreamClosed)
         if exc is self.fed_by and isinstance(exc, FlowError) and run.is_handled(exc):
             return
         if isinstance(exc, StreamClosed) and any(leg.dead for leg in self.legs):
             return  # nobody wants to know any more what it had to say (rule 2.10)
         error = self.station.failed(run, exc, self.item, self.attempt)
         if self.watch is not None:
-            self.watch.failure = error if exc is not self.fed_by else None
-            end_step(self, self.watch)  # first: the run may end with the error
+            end_step(
+                self, self.watch, None if exc is self.fed_by else error
+            )  # first: the run may end with it
         caught = self.give_away(error)
         heard = False
         for leg in list(self.legs):

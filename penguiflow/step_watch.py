@@ -35,7 +35,7 @@ class StepWatch:
     It begins when the step is made: what comes before its code runs is time in the queue.
     """
 
-    __slots__ = ("failed_at", "failure", "number", "origins", "ready_at", "span", "timing")
+    __slots__ = ("failed_at", "failure", "number", "origins", "passed_on", "ready_at", "span", "timing")
 
     def __init__(self, run: RunCore) -> None:
         self.ready_at: float = run.pool.parking.now()
@@ -43,8 +43,9 @@ class StepWatch:
         self.span: Span | None = None
         self.origins: tuple[Span, ...] = ()
         self.timing: Timing | None = None
-        self.failure: BaseException | None = None
+        self.failure: BaseException | None = None  # of the last attempt, until the next one begins
         self.failed_at: float = 0.0
+        self.passed_on: bool = False  # it ended with an error that is not its own
 
 
 def begin_step(step: Step, kept: StepWatch) -> None:
@@ -64,8 +65,8 @@ def begin_step(step: Step, kept: StepWatch) -> None:
     kept.span = SPAN.get()
 
 
-def end_step(step: Step, kept: StepWatch) -> None:
-    """Tell that a step is over, once."""
+def end_step(step: Step, kept: StepWatch, error: BaseException | None = None) -> None:
+    """Tell that a step is over, once; with what it has failed, if it has."""
     timing, kept.timing = kept.timing, None
     if timing is None:
         return
@@ -77,12 +78,12 @@ def end_step(step: Step, kept: StepWatch) -> None:
     if run.watch is None or step.lane is not None or not kept.number:
         return
     outcome: Outcome = "done"
-    if kept.failure is not None:
+    if error is not None:
         outcome = "error"
-    elif run.stopped or step.fed_by is not None or step.reason is not None:
+    elif run.stopped or kept.passed_on or step.reason is not None:
         outcome = "cancelled"
     ids = (run.id, station.site.key, None, step.attempt, run.watch.part, kept.number)
-    run.notify(StepEnded(*ids, outcome, kept.failure, waits, now))
+    run.notify(StepEnded(*ids, outcome, error, waits, now))
 
 
 class InlineStep:
@@ -167,9 +168,8 @@ def begin_wait(step: Waiting, wait: Wait) -> None:
     now = wait.since = step.run.pool.parking.now()
     if step.watch is not None and step.watch.timing is not None:
         step.watch.timing.turn(wait.state, now)
-    waiting = step.legs if wait.state == SOURCE else [wait.leg] if isinstance(wait.leg, Leg) else ()
-    for leg in waiting:
-        if leg.watch is not None:
+    for leg in _concerned(step, wait):
+        if leg.watch is not None and (wait.state == SOURCE or leg is wait.leg):
             leg.watch.timing.turn(wait.state, now)
 
 
@@ -182,6 +182,13 @@ def end_wait(step: Waiting, wait: Wait) -> None:
     if step.watch is not None and step.watch.timing is not None:
         step.watch.timing.turn(NODE, now)
     state = at_work(step)
-    for leg in [wait.leg] if isinstance(wait.leg, Leg) else step.legs:
+    for leg in _concerned(step, wait):
         if leg.watch is not None:
             leg.watch.timing.turn(state, now)
+
+
+def _concerned(step: Waiting, wait: Wait) -> list[Leg]:
+    """Give the streams whose time a wait of a step is: its own, or all for which no other task waits."""
+    taken = [other.leg for other in step.waits or () if other is not wait and not other.woken]
+    legs = [wait.leg] if isinstance(wait.leg, Leg) else step.legs
+    return [leg for leg in legs if not any(leg is other for other in taken)]

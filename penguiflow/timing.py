@@ -34,7 +34,19 @@ class Timing:
         timeline: keeps when what was waited for, if anybody wants to know.
     """
 
-    __slots__ = ("began", "feeders", "mark", "since", "state", "timeline", "totals")
+    __slots__ = (
+        "_asked_at",
+        "_earlier",
+        "_known",
+        "_marks",
+        "began",
+        "feeders",
+        "over",
+        "since",
+        "state",
+        "timeline",
+        "totals",
+    )
 
     def __init__(
         self, now: float, state: int, feeders: tuple[Timing, ...] = (), timeline: Timeline | None = None
@@ -45,7 +57,11 @@ class Timing:
         self.totals: list[float] = [0.0, 0.0, 0.0]
         self.feeders: tuple[Timing, ...] = feeders
         self.timeline: Timeline | None = timeline
-        self.mark: float = self._fed_late(now)
+        self.over: bool = False
+        self._earlier: float = 0.0  # credit that earlier attempts have waited for
+        self._asked_at: float | None = None
+        self._known: float = 0.0
+        self._marks: tuple[float, ...] = self._fed_late(now)
 
     def turn(self, state: int, now: float) -> None:
         """Wait for something else from now on."""
@@ -61,7 +77,7 @@ class Timing:
         self.since = now
         self.state = state
         if state == SOURCE and self.feeders:
-            self.mark = self._fed_late(now)
+            self._marks = self._fed_late(now)
 
     def feed(self, feeder: Timing, now: float) -> None:
         """Be fed by one more."""
@@ -69,7 +85,7 @@ class Timing:
             self._charge_source(now)
             self.since = now
         self.feeders = (*self.feeders, feeder)
-        self.mark = self._fed_late(now)
+        self._marks = self._fed_late(now)
 
     def waits(self, now: float) -> Waits:
         """Give the three waits up to now."""
@@ -94,19 +110,41 @@ class Timing:
             self.timeline.spent(self.state, self.since + late, now)
         self.totals = [waits.source, waits.node, waits.credit]
         self.since = now
+        self.over = True
+        self._marks = self._fed_late(now)
         return waits
 
     def begin_again(self, now: float) -> None:
         """Begin from nothing: another attempt."""
+        self._earlier = self.credit_until(now)
         self.began = self.since = now
         self.totals = [0.0, 0.0, 0.0]
-        self.mark = self._fed_late(now)
+        self.over = False
+        self._marks = self._fed_late(now)
         if self.timeline is not None:
             self.timeline = Timeline(now)
 
     def credit_until(self, now: float) -> float:
-        """Say for how long credit was waited for up to now, also by what feeds this."""
-        credit = self.totals[CREDIT]
+        """Say for how long credit was waited for up to now, in all attempts, also by what feeds this.
+
+        What feeds what is looked at from the top, without recursion, and once: streams may pass hundreds of
+        nodes, and part and meet again at each.
+        """
+        asked = [self]
+        while asked:
+            timing = asked[-1]
+            if timing._asked_at != now:
+                if timing.state == SOURCE:
+                    unknown = [feeder for feeder in timing.feeders if feeder._asked_at != now]
+                    if unknown:
+                        asked += unknown
+                        continue
+                timing._known, timing._asked_at = timing._credit(now), now
+            asked.pop()
+        return self._known
+
+    def _credit(self, now: float) -> float:
+        credit = self._earlier + self.totals[CREDIT]
         if self.state == CREDIT:
             return credit + now - self.since
         return credit + self._late(now) if self.state == SOURCE else credit
@@ -120,13 +158,19 @@ class Timing:
             self.timeline.spent(SOURCE, self.since + late, now)
 
     def _late(self, now: float) -> float:
-        """Say how much of the present wait for the source was in truth a wait for credit."""
+        """Say how much of the present wait for the source was in truth a wait for credit.
+
+        That is so as long as all that feeds this waits for credit; who has ended has no say.
+        """
         if not self.feeders:
             return 0.0
-        return min(max(self._fed_late(now) - self.mark, 0.0), now - self.since)
+        fed = list(zip(self.feeders, self._marks, strict=True))
+        live = [(feeder, mark) for feeder, mark in fed if not feeder.over] or fed
+        late = min(feeder.credit_until(now) - mark for feeder, mark in live)
+        return min(max(late, 0.0), now - self.since)
 
-    def _fed_late(self, now: float) -> float:
-        return min((feeder.credit_until(now) for feeder in self.feeders), default=0.0)
+    def _fed_late(self, now: float) -> tuple[float, ...]:
+        return tuple([feeder.credit_until(now) for feeder in self.feeders])
 
 
 class Timeline:
@@ -159,7 +203,8 @@ class Timeline:
 
     def sent(self, count: int, now: float) -> None:
         """Take note of chunks that went out."""
-        self.parts[self._part(now - self.began)][3] += count
+        index = self._part(now - self.began)  # first: it may make other parts
+        self.parts[index][3] += count
 
     def _part(self, at: float) -> int:
         """Give the index of the part of a moment, made if need be."""

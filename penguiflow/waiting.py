@@ -229,7 +229,8 @@ class Waiting:
         if self.waits is None:
             self.waits = set()
         self.waits.add(wait)
-        if run.timed is not None:
+        timed = run.timed is not None
+        if timed:
             begin_wait(self, wait)
         if own and not wait.woken:
             wait.counted = True
@@ -237,6 +238,9 @@ class Waiting:
         try:
             await wait.future
             if lent:
+                if timed:
+                    end_wait(self, wait)  # the time until there is a place is the node's
+                    timed = False
                 await self._take_place_again(holder)
         except BaseException:
             if wait.counted and not wait.woken:
@@ -250,7 +254,7 @@ class Waiting:
         finally:
             run.waits.discard(wait)
             self.waits.discard(wait)
-            if run.timed is not None:
+            if timed:
                 end_wait(self, wait)
         if self.clock is not None:
             self.clock.start()

@@ -47,15 +47,15 @@ class Watch:
         parts: numbers the parts of the run.
     """
 
-    __slots__ = ("_followers", "_observers", "_origins", "_steps", "part", "parts")
+    __slots__ = ("_observers", "_origins", "_steps", "followers", "part", "parts")
 
     def __init__(
         self, observers: Observers, followers: tuple[Observer, ...], part: int, parts: itertools.count[int]
     ) -> None:
         self._observers = observers
-        self._followers = followers
+        self.followers: tuple[Observer, ...] = followers
         self._steps = itertools.count(1)
-        self._origins: dict[int, Span | None] = {}  # of chunks that wait at a join or a gather
+        self._origins: dict[int, Span | None] = {}  # of chunks that wait in a slot of a join
         self.part: int = part
         self.parts: itertools.count[int] = parts
 
@@ -65,7 +65,7 @@ class Watch:
 
     def tell(self, event: object) -> None:
         """Tell those who follow."""
-        self._observers.tell(event, self._followers)
+        self._observers.tell(event, self.followers)
 
     def tell_within(self, variables: Variables, event: object) -> Span | None:
         """Tell under context variables that nobody is under now; gives the span that a tracer sets there."""
@@ -76,7 +76,7 @@ class Watch:
         return variables.get(SPAN)
 
     def keep_origin(self, chunk: Chunk[Any], span: Span | None) -> None:
-        """Keep whose a chunk is that is taken over by a join or a gather; a message knows it itself."""
+        """Keep whose a chunk is that goes into a slot, until it is asked for; a message knows it itself."""
         self._origins[id(chunk)] = span
 
     def origin_of(self, item: Item[Any]) -> Span | None:
@@ -101,7 +101,8 @@ def begin_watch(run: Lifetime, caller: tuple[Lifetime, int] | None, parent: str)
     started.headers, started.parent, started.at = run.headers, parent, run.pool.parking.now()
     if above is not None and caller is not None:
         started.caller = (above.part, caller[1])
-    followers = run.variables.run(observers.followers, started)
+    among = above.followers if above is not None else None
+    followers = run.variables.run(observers.followers, started, among)
     watch = Watch(observers, followers, part, parts)
     if followers:
         watch.tell_within(run.variables, started)

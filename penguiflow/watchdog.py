@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from .diagnosis import diagnose
+from .diagnosis import diagnose, parts_of
 
 if TYPE_CHECKING:
     from .core import RunCore
@@ -35,7 +35,7 @@ class Watchdog:
     def __init__(self, engine: Engine, seconds: float) -> None:
         self._engine = engine
         self._seconds = seconds
-        self._known: dict[Any, tuple[Any, float, bool]] = {}
+        self._known: dict[RunCore, tuple[Any, float, bool]] = {}
         self._timer: Cancellable = self._later()
 
     def _later(self) -> Cancellable:
@@ -44,8 +44,8 @@ class Watchdog:
     def _look(self) -> None:
         now = self._engine.parking.now()
         known, self._known = self._known, {}
-        for key, core in list(self._engine.runs.items()):
-            self._known[key] = self._look_at(core, known.get(key), now)
+        for core in list(self._engine.runs.values()):
+            self._known[core] = self._look_at(core, known.get(core), now)
         self._timer = self._later()
 
     def _look_at(
@@ -57,12 +57,9 @@ class Watchdog:
         _, since, told = before
         if told or now - since < self._seconds:
             return before
+        name, seconds = self._engine.flow.name, self._seconds
         log.warning(
-            "run %s of flow %s makes no progress for %.1f s: %s",
-            core.id,
-            self._engine.flow.name,
-            now - since,
-            diagnose(core),
+            "run %s of flow %s has made no progress for %g s: %s", core.id, name, seconds, diagnose(core)
         )
         return reached, since, True
 
@@ -72,9 +69,11 @@ class Watchdog:
 
 
 def progress(core: RunCore) -> tuple[Any, ...]:
-    """Give what changes whenever something of a run goes on."""
+    """Give what changes whenever something of a run goes on, or of what its steps have called."""
     streams = sum(leg.chunks + leg.next_seq for leg in core.legs.values())
-    taken = sum(inbox.meter.delivered for lane in core.lanes.values() for inbox in lane.inboxes)
+    lanes = [*core.lanes.values(), *core.mail.values()]
+    waiting = sum(len(inbox.items) for lane in lanes for inbox in lane.inboxes)
+    parts = tuple(progress(part) for part in parts_of(core))
     steps = tuple(sorted((id(step), getattr(step, "attempt", 0)) for step in core.engaged))
     counts = (core.numbers, core.hops, core.retries, core.dropped_count, core.open, len(core.legs))
-    return (core.status, streams, taken, core.credit_out(), core.outbox.count(), counts, steps)
+    return (core.status, streams, waiting, core.credit_out(), core.outbox.count(), counts, steps, parts)

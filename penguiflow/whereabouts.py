@@ -82,7 +82,7 @@ def frames_of(coroutine: Any) -> Iterator[FrameType]:
         if awaited is None:
             return
         frame = _first(awaited, ("cr_frame", "gi_frame", "ag_frame"))
-        if frame is not None:
+        if isinstance(frame, FrameType):
             yield frame
         awaited = (
             _first(awaited, ("cr_await", "gi_yieldfrom", "ag_await"))
@@ -97,7 +97,7 @@ def _first(thing: Any, names: tuple[str, ...]) -> Any:
 
 def _driven(frame: FrameType | None) -> Any:
     """Give the coroutine that the driver of a worker resumes by hand, see `pool`."""
-    if frame is not None and frame.f_code is DRIVER:
+    if isinstance(frame, FrameType) and frame.f_code is DRIVER:
         return frame.f_locals.get("coroutine")
     return None
 

@@ -5,7 +5,7 @@ public interface of a runtime and nothing of what is behind it.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import anyio
@@ -15,21 +15,24 @@ from penguiflow.cli.errors import CommandError, UnshowableError, one_line
 from penguiflow.cli.inputs import NOTHING
 from penguiflow.cli.rendering import Readable, as_json
 from penguiflow.cli.terminal import Output, Progress
+from penguiflow.observe import Observer
 
 
-def show(flow: Flow, payload: Any, *, json: bool = False) -> None:
+def show(flow: Flow, payload: Any, *, json: bool = False, observers: Sequence[Observer] = ()) -> None:
     """Run the flow on one input, and its sources, until everything has ended.
 
     Args:
         payload: the input, or `NOTHING` to run the sources alone.
         json: one item per line as JSON, instead of text for people.
+        observers: who is told what happens.
     """
-    anyio.run(_Show(flow, json).run, payload)
+    anyio.run(_Show(flow, json, observers).run, payload)
 
 
 class _Show:
-    def __init__(self, flow: Flow, json: bool) -> None:
+    def __init__(self, flow: Flow, json: bool, observers: Sequence[Observer]) -> None:
         self._flow = flow
+        self._observers = observers
         self._readable = Readable(named=len(flow.plan.exits) > 1)
         self._render: Callable[[Any], str] = as_json if json else self._readable
         self._output = Output(sys.stdout)
@@ -40,7 +43,7 @@ class _Show:
     async def run(self, payload: Any) -> None:
         """Read all runs to their ends; raise the error of the first that failed."""
         try:
-            async with self._flow.open() as runtime:
+            async with self._flow.open(observers=self._observers) as runtime:
                 self._progress = Progress(lambda: at_work(runtime.statistics()), self._line_is_free)
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(self._progress.keep_shown)

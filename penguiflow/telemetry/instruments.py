@@ -1,0 +1,83 @@
+"""Instruments: metrics as OpenTelemetry collects them, under the same names.
+
+Owns which instrument a metric is. Invariant: the callbacks of one collection share one reading. Knows nothing of
+runtimes.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observation, get_meter_provider
+
+import penguiflow
+
+from .metric_names import METRICS, Metric
+
+if TYPE_CHECKING:
+    from .metrics import Metrics
+
+FRESH_SECONDS = 0.5
+"""So long a reading serves the callbacks of a collection, each at most once."""
+
+Callback = Callable[[CallbackOptions], Iterable[Observation]]
+
+
+class Readings:
+    """Readings for callbacks that are called one by one.
+
+    Args:
+        metrics: what is read.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._lock = threading.Lock()  # each reader of a provider collects on a thread of its own
+        self._read_at = 0.0
+        self._observations: dict[Metric, list[Observation]] = {}
+
+    def take(self, metric: Metric) -> list[Observation]:
+        """Give what is to be said of a metric; a second time, of a new reading."""
+        with self._lock:
+            now = time.monotonic()
+            if metric not in self._observations or now - self._read_at > FRESH_SECONDS:
+                self._read_at = now
+                self._observations = {metric: [] for metric in METRICS}
+                for sample in self._metrics.read():
+                    if sample.metric in self._observations:
+                        observation = Observation(sample.value, sample.labels)
+                        self._observations[sample.metric].append(observation)
+            return self._observations.pop(metric)
+
+
+def register(metrics: Metrics, meter_provider: MeterProvider | None = None) -> None:
+    """Make an instrument for each metric, once for each provider; there is no way to take them away again.
+
+    Args:
+        metrics: where the values come from.
+        meter_provider: makes the meter; by default the global one.
+    """
+    provider = meter_provider if meter_provider is not None else get_meter_provider()
+    meter = provider.get_meter("penguiflow", penguiflow.__version__)
+    readings = Readings(metrics)
+    for metric in METRICS:
+        make(meter, metric, callback_of(readings, metric))
+
+
+def callback_of(readings: Readings, metric: Metric) -> Callback:
+    """Give the callback of a metric's instrument."""
+    return lambda options: readings.take(metric)
+
+
+def make(meter: Meter, metric: Metric, callback: Callback) -> None:
+    """Make the instrument: what is added up over processes is a sum, all else a gauge."""
+    if metric.only_grows:
+        create = meter.create_observable_counter
+    elif metric.kind == "amount":
+        create = meter.create_observable_up_down_counter
+    else:
+        create = meter.create_observable_gauge
+    create(metric.name, [callback], metric.unit, metric.help)

@@ -1,0 +1,258 @@
+"""Live: what a runtime that is at work says of itself, again and again.
+
+Owns the shape of the picture, and how it is taken. Invariant: taking it costs the event loop no more than a
+hundredth of its time; where there is more than fits, it is said how much is left out. Knows not where it is
+kept.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from penguiflow.histogram import Windows
+    from penguiflow.runtime import Runtime
+    from penguiflow.statistics import RuntimeStatistics
+
+MOST_STREAMS = 200
+"""So many streams are shown."""
+
+MOST_COUNTED = 2000
+"""Where there are more streams than this, none is looked at: they would all have to be."""
+
+MOST_RUNS = 20
+"""So many runs are asked what they wait for."""
+
+MOST_SENTENCES = 12
+
+SHARE = 0.01
+"""The part of the event loop's time that pictures may take."""
+
+WINDOW_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class LiveNode:
+    """A node, now.
+
+    Attributes:
+        path: its path.
+        active: how many of its steps are at work.
+        concurrency: how many may be.
+        waiting: how many wait for a place.
+        steps: how many were begun so far.
+        rate: how many a second, since the picture before.
+        p50: seconds that a step takes, the median of the last minute; ``None`` where there were none.
+        p99: of a hundred steps, the slowest but one.
+        failures: how many failed.
+        retries: how many were tried again.
+    """
+
+    path: str
+    active: int
+    concurrency: int
+    waiting: int
+    steps: int
+    rate: float
+    p50: float | None
+    p99: float | None
+    failures: int
+    retries: int
+
+
+@dataclass(frozen=True, slots=True)
+class LiveEdge:
+    """An edge, now.
+
+    Attributes:
+        source: path of the node that gives.
+        target: path of the node that takes.
+        waiting: how many items wait.
+        most_waiting: how many waited at most.
+        capacity: how many may, per run and stream.
+        offered: how many came so far.
+        rate: how many a second, since the picture before.
+        dropped: how many were dropped.
+    """
+
+    source: str
+    target: str
+    waiting: int
+    most_waiting: int
+    capacity: int
+    offered: int
+    rate: float
+    dropped: int
+
+
+@dataclass(frozen=True, slots=True)
+class LiveStream:
+    """An open stream, now; see `penguiflow.statistics.StreamStatistics`."""
+
+    run_id: str
+    node: str
+    stream_id: str
+    credit: int
+    window: int
+    in_flight: int
+    next_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class LiveRuntime:
+    """A runtime that is at work.
+
+    Attributes:
+        pid: number of its process.
+        flow: name of its flow.
+        at: when the picture was taken.
+        silent: how many seconds ago that was.
+        runs: how many runs are live.
+        waiting_runs: how many wait to be admitted.
+        started: how many were begun so far.
+        failed: how many failed.
+        open_streams: how many streams are open, of which ``streams`` may be a part.
+        nodes: its nodes.
+        edges: its edges.
+        streams: open streams, those without credit first.
+        diagnosis: run ids, with sentences that say what each waits for.
+    """
+
+    pid: int
+    flow: str
+    at: float
+    silent: float
+    runs: int
+    waiting_runs: int
+    started: int
+    failed: int
+    open_streams: int
+    nodes: tuple[LiveNode, ...]
+    edges: tuple[LiveEdge, ...]
+    streams: tuple[LiveStream, ...]
+    diagnosis: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+class Camera:
+    """Takes pictures of one runtime.
+
+    Args:
+        number: the number of the runtime among those of the store's writer.
+        clock: gives seconds; only differences count.
+    """
+
+    def __init__(self, number: int, clock: Callable[[], float] = time.perf_counter) -> None:
+        self.number: int = number
+        self._clock = clock
+        self._at = clock()
+        self._counts: dict[Any, int] = {}
+        self._rest_until = 0.0
+
+    def take(self, runtime: Runtime) -> dict[str, Any] | None:
+        """Take a picture, in plain values; ``None`` where the one before was too dear to take one again."""
+        began = self._clock()
+        if began < self._rest_until:
+            return None
+        statistics = runtime.statistics()
+        seconds, self._at = max(began - self._at, 1e-6), began
+        before, self._counts = self._counts, {}
+        picture = {
+            "flow": statistics.flow,
+            "runs": statistics.runs,
+            "waiting_runs": statistics.waiting_runs,
+            "started": statistics.started,
+            "failed": statistics.failed,
+            "open_streams": statistics.streams,
+            "nodes": self._nodes(runtime, statistics, before, seconds),
+            "edges": self._edges(statistics, before, seconds),
+            "streams": _streams(runtime) if statistics.streams <= MOST_COUNTED else (),
+            "diagnosis": _diagnosis(runtime),
+        }
+        ended = self._clock()
+        self._rest_until = ended + (ended - began) / SHARE
+        return picture
+
+    def _nodes(
+        self, runtime: Runtime, statistics: RuntimeStatistics, before: dict[Any, int], seconds: float
+    ) -> tuple[Any, ...]:
+        measures = runtime.measures()
+        latencies = {node.path: node.latency for node in measures.nodes} if measures is not None else {}
+        return tuple(
+            (
+                node.path,
+                node.active,
+                node.concurrency,
+                node.waiting,
+                node.steps,
+                self._rate(node.path, node.steps, before, seconds),
+                *_percentiles(latencies.get(node.path)),
+                node.failures,
+                node.retries,
+            )
+            for node in statistics.nodes
+        )
+
+    def _edges(
+        self, statistics: RuntimeStatistics, before: dict[Any, int], seconds: float
+    ) -> tuple[Any, ...]:
+        return tuple(
+            (
+                edge.source,
+                edge.target,
+                edge.waiting,
+                edge.most_waiting,
+                edge.capacity,
+                edge.offered,
+                self._rate((index, edge.source), edge.offered, before, seconds),
+                edge.dropped,
+            )
+            for index, edge in enumerate(statistics.edges)
+        )
+
+    def _rate(self, key: Any, count: int, before: dict[Any, int], seconds: float) -> float:
+        self._counts[key] = count
+        return max(0.0, (count - before.get(key, 0)) / seconds)
+
+
+def _percentiles(windows: Windows | None) -> tuple[float | None, float | None]:
+    found = windows.window(WINDOW_SECONDS) if windows is not None else None
+    if found is None or not found.count:
+        return None, None
+    return found.percentile(50.0), found.percentile(99.0)
+
+
+def _streams(runtime: Runtime) -> tuple[Any, ...]:
+    streams = sorted(runtime.streams(), key=lambda stream: stream.credit > 0 or not stream.window)
+    return tuple(
+        (one.run_id, one.node, one.stream_id, one.credit, one.window, one.in_flight, one.next_seq)
+        for one in streams[:MOST_STREAMS]
+    )
+
+
+def _diagnosis(runtime: Runtime) -> tuple[Any, ...]:
+    ids = dict.fromkeys(run.id for run in islice(runtime.runs(), MOST_RUNS))
+    found = [one for run_id in ids for one in runtime.diagnose(run_id)[:1]]
+    return tuple((one.run_id, one.sentences[:MOST_SENTENCES]) for one in found)
+
+
+def picture(pid: int, at: float, now: float, state: dict[str, Any]) -> LiveRuntime:
+    """Make a picture of the plain values that were kept of it.
+
+    Raises:
+        KeyError, TypeError: something is missing.
+    """
+    names = ("flow", "runs", "waiting_runs", "started", "failed", "open_streams")
+    return LiveRuntime(
+        pid=pid,
+        at=at,
+        silent=max(0.0, now - at),
+        nodes=tuple(LiveNode(*one) for one in state["nodes"]),
+        edges=tuple(LiveEdge(*one) for one in state["edges"]),
+        streams=tuple(LiveStream(*one) for one in state["streams"]),
+        diagnosis=tuple((run_id, tuple(sentences)) for run_id, sentences in state["diagnosis"]),
+        **{name: state[name] for name in names},
+    )

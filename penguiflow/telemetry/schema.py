@@ -1,0 +1,205 @@
+"""Schema: how a trace store lies in its SQLite file.
+
+Owns the tables, the marks by which a file is known, and what is said of a file that can't be used.
+Invariant: a file that is not ours, is damaged, or was written by a newer version, is never written to.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+from penguiflow.errors import FlowError
+
+APPLICATION_ID = 0x50_46_4C_57
+"""Marks a file as ours: ``PFLW`` in its header."""
+
+VERSION = 1
+
+MAGIC = b"SQLite format 3\0"
+
+PLANS, RUNS, PARTS, STEPS, STREAMS, LIVE, PROCESSES = range(7)
+"""The tables, by the numbers under which rows for them are handed to the writer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table.
+
+    Attributes:
+        name: its name.
+        columns: its columns, the key first.
+        key: how many columns the key has.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    key: int
+
+    @property
+    def insert(self) -> str:
+        """The statement that writes a whole row, or another one in its place."""
+        marks = ", ".join("?" * len(self.columns))
+        return f"INSERT OR REPLACE INTO {self.name} ({', '.join(self.columns)}) VALUES ({marks})"
+
+    @property
+    def create(self) -> str:
+        """The statement that makes the table. Columns have no types: SQLite keeps what it is given."""
+        key = ", ".join(self.columns[: self.key])
+        columns = ", ".join(self.columns)
+        return f"CREATE TABLE IF NOT EXISTS {self.name} ({columns}, PRIMARY KEY ({key})) WITHOUT ROWID"
+
+
+_WAITS = "source_seconds node_seconds credit_seconds"
+
+TABLES: tuple[Table, ...] = (
+    Table("plans", ("plan", "nodes", "edges"), 1),
+    Table(
+        "runs",
+        tuple(
+            "run process run_id flow trace_id tenant started ended".split()
+            + "status steps streams left_out plan error".split()
+        ),
+        1,
+    ),
+    Table("parts", tuple("run part flow caller_part caller_step started ended status error".split()), 2),
+    Table(
+        "steps",
+        tuple(
+            "run part step attempt node stream_id started ended queued outcome".split()
+            + _WAITS.split()
+            + "error events".split()
+        ),
+        4,
+    ),
+    Table(
+        "streams",
+        tuple(
+            "run stream part step node stream_id attempt started ended terminal".split()
+            + "chunks bytes gaps drops first_chunk".split()
+            + _WAITS.split()
+            + "timeline error".split()
+        ),
+        2,
+    ),
+    Table("live", tuple("process runtime at state".split()), 2),
+    Table("processes", tuple("process pid birth place started seen".split()), 1),
+)
+"""All tables, in the order of their numbers."""
+
+INDEXES = (
+    "CREATE INDEX IF NOT EXISTS runs_by_id ON runs (run_id)",
+    "CREATE INDEX IF NOT EXISTS runs_by_start ON runs (started)",
+    "CREATE INDEX IF NOT EXISTS runs_open ON runs (process) WHERE ended IS NULL",
+)
+
+PERMANENT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_SCHEMA, sqlite3.SQLITE_ERROR)
+"""What does not get better by waiting."""
+
+
+class TraceStoreError(FlowError):
+    """A trace store can't be used; the text says which, why, and the remedy."""
+
+
+def check_file(path: Path) -> None:
+    """Look at a file before SQLite does; one that is empty, or not there, is a store that is to be made.
+
+    Raises:
+        TraceStoreError: it is something else than an SQLite database.
+        OSError: it can't be read.
+    """
+    if not path.exists():
+        return
+    if path.is_dir():
+        raise TraceStoreError(f"{str(path)!r} is a folder, and not a trace store; name a file in it")
+    with path.open("rb") as file:
+        head = file.read(len(MAGIC))
+    if head and head != MAGIC:
+        raise TraceStoreError(
+            f"{str(path)!r} is not a trace store, and not a database at all; it is left as it is: "
+            f"name another file"
+        )
+
+
+def check_marks(connection: sqlite3.Connection, path: Path) -> bool:
+    """Say whether an open database has our tables already.
+
+    Raises:
+        TraceStoreError: it belongs to somebody else, or to a newer version.
+        sqlite3.Error: it can't be read.
+    """
+    (mark,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if mark == APPLICATION_ID:
+        if version > VERSION:
+            raise TraceStoreError(
+                f"the trace store {str(path)!r} has the format {version}, and this penguiflow "
+                f"knows {VERSION}: upgrade penguiflow, or name another file"
+            )
+        return True
+    (tables,) = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+    if mark or version or tables:
+        raise TraceStoreError(
+            f"{str(path)!r} is a database of something else, and not a trace store; it is left as it is: "
+            f"name another file"
+        )
+    return False
+
+
+def create(connection: sqlite3.Connection, path: Path) -> None:
+    """Make the tables, unless another process has just done so.
+
+    Raises:
+        TraceStoreError, sqlite3.Error: as in `check_marks`; or it can't be written.
+    """
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # counts only before there is any table
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if not check_marks(connection, path):
+            for table in TABLES:
+                connection.execute(table.create)
+            for index in INDEXES:
+                connection.execute(index)
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def is_permanent(error: Exception) -> bool:
+    """Say whether an error stays, whatever is done about the disk: then nothing more is tried."""
+    if isinstance(error, TraceStoreError):
+        return True
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in PERMANENT
+
+
+def explain(error: Exception, path: Path) -> str:
+    """Say in words why a store can't be read or written, with the remedy."""
+    if isinstance(error, TraceStoreError):
+        return str(error)
+    name = repr(str(path))
+    if isinstance(error, OSError):
+        return f"the trace store {name} can't be used: {error.strerror or error}"
+    code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return f"the trace store {name} is damaged ({error}); it is left as it is: move it away for a new one"
+    if code == sqlite3.SQLITE_FULL:
+        return f"the trace store {name} can't grow, the disk is full; make room, or name a file elsewhere"
+    if code == sqlite3.SQLITE_CANTOPEN:
+        folder = path.parent
+        if not folder.is_dir():
+            return f"the trace store {name} can't be made: there is no folder {str(folder)!r}; make it"
+        return (
+            f"the trace store {name} can't be opened ({error}); see who may read and write it and its folder"
+        )
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
+        return f"the trace store {name} can't be written ({error}); see who may write it and its folder"
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return f"the trace store {name} is locked by another process; see who has a transaction open on it"
+    return f"the trace store {name} can't be used: {error}; see whether the disk is sound"
