@@ -1,8 +1,9 @@
 """The commands and their options; what they say when something is wrong, and with which exit status.
 
 0: done. 1: the run failed, what it gave can't be shown, or the flow can't be built. 2: the command can't be
-carried out as it was written. 130: Ctrl-C, but for what goes on until then (`top`, `trace --follow`). 141: whoever read the output has gone, or there is no output. Each
-error is one line on standard error; a traceback comes with `--traceback` only.
+carried out as it was written. 130: Ctrl-C, but for what goes on until then (`top`, `trace --follow`). 141:
+whoever read the output has gone, or there is no output. Each error is one line on standard error; a traceback
+comes with `--traceback` only.
 """
 
 import argparse
@@ -19,8 +20,7 @@ from penguiflow.cli.errors import CommandError, one_line
 from penguiflow.cli.inputs import payload
 from penguiflow.cli.lookup import load_flow
 from penguiflow.cli.report import report
-from penguiflow.cli.running import show
-from penguiflow.cli.tracing import add_commands, run_traced
+from penguiflow.cli.tracing import add_commands, run_observed
 from penguiflow.draw import dot, mermaid, svg
 from penguiflow.errors import RunRejected
 from penguiflow.plan import Plan
@@ -59,10 +59,7 @@ def _ended(status: int, line: str, with_traceback: bool) -> int:
 def _run(options: argparse.Namespace) -> None:
     flow = load_flow(options.flow)
     given = payload(flow, options.input, lines=options.lines)
-    if options.trace is not None:
-        run_traced(flow, given, options.trace, json=options.json)
-    else:
-        show(flow, given, json=options.json)
+    run_observed(flow, given, options.trace, options.otlp, json=options.json)
 
 
 def _draw(options: argparse.Namespace) -> None:
@@ -122,6 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--lines", action="store_true", help="each line of the input is a chunk of one stream")
     run.add_argument("--trace", type=Path, metavar="FILE", help="keep what happened in a trace store")
+    run.add_argument("--otlp", metavar="URL", help="send spans to a collector, …:4318/v1/traces, over HTTP")
     run.set_defaults(command=_run)
 
     draw = commands.add_parser("draw", parents=[of_flow, common], help="draw a flow")

@@ -9,6 +9,7 @@ import os
 import re
 import sys
 import time
+from contextlib import AbstractContextManager, ExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,10 @@ from penguiflow.cli.listing import as_json, follow_runs, list_runs
 from penguiflow.cli.running import show
 from penguiflow.cli.screen import Screen, coloured, say_all, width
 from penguiflow.cli.top import show_top
-from penguiflow.observe import RunStarted
+from penguiflow.observe import Observer, RunStarted
 from penguiflow.telemetry import TraceStore
 from penguiflow.telemetry.causes import why
+from penguiflow.telemetry.otlp import over_otlp
 from penguiflow.telemetry.page import page
 from penguiflow.telemetry.reading import EmptyStoreError, StoreReader, TraceStoreError, open_store
 from penguiflow.telemetry.records import RunTrace
@@ -55,12 +57,40 @@ class _Ids:
             self.ids.append(event.run_id)
 
 
-def run_traced(flow: Flow, payload: Any, path: Path, *, json: bool = False) -> None:
-    """Run a flow as `show` does, keep traces of its runs, and say at the end what they are called."""
+def run_observed(
+    flow: Flow, payload: Any, store: Path | None, collector: str | None, *, json: bool = False
+) -> None:
+    """Run a flow as `show` does, and let its runs be seen: in a trace store, by a collector, by nobody.
+
+    Args:
+        flow: the flow.
+        payload: its input.
+        store: the file of the trace store.
+        collector: where spans are sent to over OTLP.
+        json: one item per line, as JSON.
+    """
+    with ExitStack() as stack:
+        observers: list[Observer] = []
+        if collector is not None:
+            observers.append(stack.enter_context(_over_otlp(collector)))
+        if store is None:
+            show(flow, payload, json=json, observers=observers)
+        else:
+            _run_traced(flow, payload, store, observers, json=json)
+
+
+def _over_otlp(url: str) -> AbstractContextManager[Observer]:
+    if not url.startswith(("http://", "https://")):
+        raise CommandError(f"--otlp {url!r}: the URL of a collector is needed: http://HOST:4318/v1/traces")
+    return over_otlp(url)
+
+
+def _run_traced(flow: Flow, payload: Any, path: Path, others: list[Observer], *, json: bool = False) -> None:
+    """Keep traces of the runs, and say at the end what they are called."""
     _check_store(path)
     store, seen = TraceStore(path), _Ids()
     try:
-        show(flow, payload, json=json, observers=(store, seen))
+        show(flow, payload, json=json, observers=(*others, store, seen))
     finally:
         if seen.ids:
             runs = ("run " if len(seen.ids) == 1 else "runs ") + ", ".join(seen.ids[:5])

@@ -1,8 +1,11 @@
 """A real round trip: spans leave by OTLP over HTTP, and a collector reads from the bytes what was meant."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import anyio.to_thread
@@ -96,6 +99,28 @@ async def sent(collector: Collector, run: Any) -> None:
     ) as runtime:
         await run(runtime)
     await anyio.to_thread.run_sync(provider.shutdown)
+
+
+def test_the_command_line_sends_spans(collector: Collector, tmp_path: Path) -> None:
+    """`run --otlp URL` sends them before it ends; a collector that is away costs the run nothing."""
+    lines = [
+        "from penguiflow import Flow, node",
+        "@node",
+        "async def loud(text: str) -> str:",
+        "    return text.upper()",
+        "flow = Flow('f', loud)",
+    ]
+    (tmp_path / "loud.py").write_text("\n".join(lines), encoding="utf-8")
+    command = [sys.executable, "-m", "penguiflow", "run", "loud:flow", "go", "--otlp"]
+    sent = subprocess.run([*command, collector.url], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (sent.returncode, sent.stdout.strip()) == (0, "GO")
+    assert set(collector.spans()) == {"run f", "step loud"}
+    away = subprocess.run(
+        [*command, "http://127.0.0.1:9/v1/traces"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert (away.returncode, away.stdout.strip()) == (0, "GO")
+    wrong = subprocess.run([*command, "nowhere"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (wrong.returncode, wrong.stdout) == (2, "")
 
 
 def said(span: Span, name: str) -> Any:

@@ -15,6 +15,7 @@ import pytest
 from penguiflow import Context, Flow, node
 from penguiflow.observe import RunEnded, RunStarted
 from penguiflow.telemetry import TraceStore
+from penguiflow.telemetry.live import Camera
 from penguiflow.telemetry.reading import open_store
 from penguiflow.telemetry.store import MOST_PENDING
 
@@ -213,3 +214,16 @@ async def test_the_store_does_not_grow_beyond_its_size(tmp_path: Path) -> None:
             await settled(store)
         await anyio.sleep(2.2)
     assert size_bytes(path) <= 300_000
+
+
+async def test_pictures_take_a_hundredth_of_the_time_at_most() -> None:
+    """One that was dear to take is followed by none until its time is made up for."""
+    times = iter([0.0, 1.0, 1.5, 2.0, 51.0, 52.0, 52.1])
+    camera = Camera(1, lambda: next(times))
+    async with flow.open() as runtime:
+        first = camera.take(runtime)
+        assert first is not None
+        assert first["flow"] == "bounded"
+        assert camera.take(runtime) is None
+        assert camera.take(runtime) is None
+        assert camera.take(runtime) is not None
