@@ -27,6 +27,12 @@ if TYPE_CHECKING:
     from .station import Station
     from .waits import Wait
 
+MOST_HOPS = 150
+"""So far a wait is followed, from node to node; behind that, whatever is at work somewhere is told."""
+
+MOST_LEVELS = 8
+"""So deep it is gone into what steps have called."""
+
 READER = "the reader"
 INPUT = "the input"
 
@@ -52,9 +58,9 @@ class Diagnosis:
         return " ".join(self.sentences)
 
 
-def diagnose(core: RunCore) -> Diagnosis:
-    """Say what a run waits for."""
-    search = _Search(core)
+def diagnose(core: RunCore, level: int = 0) -> Diagnosis:
+    """Say what a run waits for; ``level`` is how many calls have led to it."""
+    search = _Search(core, level)
     if core.status == "paused":
         search.ends("", "The run is paused: nothing goes on before it is resumed.")
     elif core.status in FINAL:
@@ -72,10 +78,13 @@ class _Search:
 
     Args:
         core: the run.
+        level: how many calls have led to it.
     """
 
-    def __init__(self, core: RunCore) -> None:
+    def __init__(self, core: RunCore, level: int) -> None:
         self.core = core
+        self._level = level
+        self._hops = 0
         self.culprit = ""
         self.verdict = ""
         self.chain: list[str] = []
@@ -105,14 +114,14 @@ class _Search:
         self.ends("", "Nothing of the run is at work, and nothing waits: it is between two steps.")
 
     def _reader_is_slow(self, left: int) -> None:
-        items = f"{left} item{'s' if left != 1 else ''}"
         if not self.core.outbox.iterated:
-            self.ends(READER, f"Nobody reads the run: {items} wait for the reader.")
+            self.ends(READER, f"Nobody reads the run: {_waiting(left)} for the reader.")
         else:
-            self.ends(READER, f"The reader is slow: it has not taken {items} that wait for it.")
+            them = "1 item that waits" if left == 1 else f"{left} items that wait"
+            self.ends(READER, f"The reader is slow: it has not taken {them} for it.")
         for wait in self._waits():
             if wait.state != SOURCE:
-                self.chain.append(f"{_sentence(wait.reason)}.")
+                self.chain.append(f"{_sentence(wait, getattr(wait.leg, 'site', None))}.")
 
     def _anywhere(self) -> bool:
         return any(self._at(site) for site in self._sites)
@@ -121,16 +130,25 @@ class _Search:
 
     def _upstream(self, site: Site) -> bool:
         """Look at a node and, where nothing of the run is there, at what feeds it."""
-        if ("up", site.index) in self._seen:
+        if not self._may_go("up", site):
             return False
-        self._seen.add(("up", site.index))
         if self._at(site):
             return True
         sources = self._feeding(site)
         if sources and self._is_awaited(site):
-            names = " or ".join(INPUT if source.node is None else f"node {source.key}" for source in sources)
+            names = " or ".join(_name(source) for source in sources)
             self.chain.append(f"Node {site.key} waits for what {names} gives.")
-        return any(self._upstream(source) for source in sources)
+        self._hops += 1
+        found = any(self._upstream(source) for source in sources)
+        self._hops -= 1
+        return found
+
+    def _may_go(self, way: str, site: Site) -> bool:
+        """Say whether to look at a node on the way; each is looked at once."""
+        if (way, site.index) in self._seen or self._hops >= MOST_HOPS:
+            return False
+        self._seen.add((way, site.index))
+        return True
 
     def _is_awaited(self, site: Site) -> bool:
         return any(lane.station.site is site for lane in self.core.lanes.values())
@@ -163,6 +181,11 @@ class _Search:
         waits = [wait for wait in getattr(engagement, "waits", None) or () if not wait.woken]
         if waits:
             return self._waiting(site, engagement, waits[0])
+        if getattr(engagement, "waits", None) and not _has_place(engagement):
+            return self._no_place(engagement.station, "a step of this run that has lent its own waits")
+        if _is_between_attempts(engagement):
+            failed = f"Node {site.key} has failed at attempt {engagement.attempt}"
+            return self.ends(site.key, f"{failed}, and waits until it is tried again.")
         return self._working(site, engagement)
 
     def _working(self, site: Site, engagement: Any) -> bool:
@@ -182,26 +205,32 @@ class _Search:
     def _parts(self, engagement: Any) -> None:
         """Go on into what the step has called."""
         for part in parts_of(self.core):
-            if part.caller is engagement and part.status not in FINAL:
-                self.chain.append(f"In flow {part.engine.flow.name}, which it calls: {diagnose(part)}")
+            if part.caller is engagement and part.status not in FINAL and self._level < MOST_LEVELS:
+                below = diagnose(part, self._level + 1)
+                self.chain.append(f"In flow {part.engine.flow.name}, which it calls: {below}")
 
     def _waiting(self, site: Site, engagement: Any, wait: Wait) -> bool:
-        self.chain.append(f"{_sentence(wait.reason)}.")
+        self.chain.append(f"{_sentence(wait, site)}.")
         if wait.state == SOURCE:
             feeding = any(self._upstream(source) for source in self._feeding(site))
             return feeding or self._no_more(site, wait)
         return self._downstream(site, wait.leg)
 
     def _no_more(self, site: Site, wait: Wait) -> bool:
-        return self.ends(site.key, f"{_sentence(wait.reason)}, and nothing that feeds it is at work.")
+        return self.ends(site.key, f"{_sentence(wait, site)}, and nothing that feeds it is at work.")
 
     # -- downstream
 
     def _downstream(self, site: Site, leg: Any) -> bool:
         """Look for who has not taken what a node has given."""
-        if ("down", site.index) in self._seen:
+        if not self._may_go("down", site):
             return False
-        self._seen.add(("down", site.index))
+        self._hops += 1
+        found = self._look_downstream(site, leg)
+        self._hops -= 1
+        return found
+
+    def _look_downstream(self, site: Site, leg: Any) -> bool:
         roads = getattr(leg, "roads", ())
         if roads:
             self._tell_window(leg)
@@ -226,11 +255,10 @@ class _Search:
             )
             self.chain.append(f"{stream} has no credit: {out} are out.")
         for road in leg.roads:
-            if road.stuck and road.edge is not None:
-                waiting = len(getattr(road, "items", ()))
-                self.chain.append(
-                    f"Edge {road.edge.name} is full: {waiting} of {road.edge.policy.capacity} wait."
-                )
+            waiting = len(getattr(road, "items", ())) + getattr(road, "unstarted", 0)
+            if road.edge is not None and waiting and road.room() <= 0:
+                capacity = getattr(road, "capacity", road.edge.policy.capacity)
+                self.chain.append(f"Edge {road.edge.name} is full: {waiting} of {capacity} wait.")
 
     def _leg_of(self, site: Site, leg: Any) -> Any:
         if leg is None or not hasattr(leg, "stream_id"):
@@ -254,17 +282,17 @@ class _Search:
                 self.chain.append(f"Node {site.key} waits for room behind it.")
                 return self._downstream(site, out)
             return False
-        return self._no_place(station, waiting)
+        return self._no_place(station, _waiting(waiting, " of this run"))
 
     def _count(self, inbox: Any) -> int:
         return sum(isinstance(item, Item) for item in inbox.items)
 
-    def _no_place(self, station: Station, waiting: int) -> bool:
+    def _no_place(self, station: Station, waiting: str) -> bool:
         key, limit = station.site.key, station.places.limit
-        full = f"Node {key} has no free place: all {limit} are taken"
-        self.ends(key, f"{full}, and {waiting} items of this run wait for one.")
+        taken = "its only one is taken" if limit == 1 else f"all {limit} are taken"
+        self.ends(key, f"Node {key} has no free place: {taken}, and {waiting} for one.")
         for run, engagement in self._all_engaged():
-            if engagement.station is station:
+            if engagement.station is station and _has_place(engagement):
                 self.chain.append(f"A place is held by run {run.id}{_where(self.core, engagement)}.")
                 if len(self.chain) > 8:
                     break
@@ -281,9 +309,9 @@ class _Search:
         """Tell whose cleanup a run that is over still waits for."""
         for engagement in list(self.core.engaged):
             if engagement.station is not None:
-                key = engagement.station.site.key
-                self.culprit = key
-                self.chain.append(f"The cleanup of node {key} still goes on{_where(self.core, engagement)}.")
+                site = engagement.station.site
+                self.culprit = INPUT if site.node is None else site.key
+                self.chain.append(f"The cleanup of {_name(site)} still goes on{_where(self.core, engagement)}.")
 
     def _waits(self) -> list[Wait]:
         return [wait for wait in self.core.waits if not wait.woken]
@@ -304,5 +332,25 @@ def _where(run: RunCore, engagement: Any) -> str:
     return f", awaiting {found.awaits} {found}" if found.awaits else f", {found}"
 
 
-def _sentence(reason: str) -> str:
-    return f"Node {reason}"
+def _has_place(engagement: Any) -> bool:
+    """Say whether something at work has a place at its node, or has lent it."""
+    holder = engagement.holder() if hasattr(engagement, "holder") else engagement.lane or engagement
+    return bool(holder.has_place)
+
+
+def _name(site: Site) -> str:
+    return INPUT if site.node is None else f"node {site.key}"
+
+
+def _is_between_attempts(engagement: Any) -> bool:
+    """Say whether a step sleeps until it is tried again."""
+    attempting = getattr(engagement, "attempting", True)
+    return not attempting and engagement.station.policy.retry is not None
+
+
+def _waiting(count: int, whose: str = "") -> str:
+    return f"1 item{whose} waits" if count == 1 else f"{count} items{whose} wait"
+
+
+def _sentence(wait: Wait, site: Site | None) -> str:
+    return f"{'The' if site is not None and site.node is None else 'Node'} {wait.reason}"

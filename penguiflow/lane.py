@@ -227,12 +227,16 @@ class Lane:
 
     def wake(self) -> None:
         """Schedule the lane if there is something to do."""
-        if not self.scheduled and self.runnable():
+        if self.scheduled:
+            return
+        if self.runnable():
             self.scheduled = True
             if self.run.watch is not None:
                 self.works()
             self.run.busy += 1
             self.run.pool.push(self)
+        elif self.run.watch is not None and not self.dead:
+            self.rests()
 
     def placed(self) -> None:
         """Take over a place at the node."""

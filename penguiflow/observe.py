@@ -248,7 +248,7 @@ class Observers:
     def intervals(self) -> list[tuple[Observer, float]]:
         """Give who wants to be told that time passes, and how often."""
         wanted = [(observer, getattr(observer, "interval", None)) for observer in self._observers]
-        return [(observer, float(interval)) for observer, interval in wanted if interval]
+        return [(observer, float(interval)) for observer, interval in wanted if interval is not None]
 
     def tell(self, event: object, only: tuple[Observer, ...] | None = None) -> None:
         """Tell every observer, or only some."""

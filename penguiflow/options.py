@@ -37,7 +37,16 @@ class Options:
             if problem:
                 raise ValueError(f"open(sizer=…): it {problem}")
             object.__setattr__(self, "sizer", partial(measured, self.sizer, "open()", "", ""))
-        if self.watchdog is not None and not self.watchdog > 0:
+        if self.watchdog is not None and not _is_some_seconds(self.watchdog):
             raise ValueError(f"open(watchdog={self.watchdog!r}): seconds, more than 0, or None")
         if not self.cleanup_timeout >= 0:
             raise ValueError(f"open(cleanup_timeout={self.cleanup_timeout!r}): seconds, not less than 0")
+        for observer in self.observers:
+            interval = getattr(observer, "interval", None)
+            if interval is not None and not _is_some_seconds(interval):
+                text = f"its interval is {interval!r}: seconds, more than 0, are needed, or None"
+                raise ValueError(f"open(observers=[{observer!r}]): {text}")
+
+
+def _is_some_seconds(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0

@@ -292,7 +292,7 @@ class Pool:
         self.closed: bool = False
         self.current: Worker | None = None
         self._ending: set[Worker] = set()
-        self._all_gone: Any = None
+        self._closers: list[Any] = []
 
     def push(self, job: Job) -> None:
         """Make a job ready, and see that somebody is awake."""
@@ -371,8 +371,10 @@ class Pool:
         else:
             self.awake = max(0, self.awake - 1)
         self._ending.discard(worker)
-        if self.closed and not self._ending and self._all_gone is not None:
-            self.parking.wake(self._all_gone)
+        if self.closed and not self._ending and self._closers:
+            closers, self._closers = self._closers, []
+            for waiter in closers:
+                self.parking.wake(waiter)
         elif (self.ready or self.fresh) and self.awake == 0 and not self.closed:
             self.wake_one()
 
@@ -388,6 +390,7 @@ class Pool:
             self.awake += 1
             self.parking.wake(worker.waiter)
         while self._ending:
-            self._all_gone = self.parking.waiter()
-            await self._all_gone
+            waiter = self.parking.waiter()
+            self._closers.append(waiter)
+            await waiter
         self.parking.close()

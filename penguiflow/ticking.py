@@ -41,16 +41,16 @@ class Ticking:
         self._runtime = runtime
         self._timers: dict[int, Cancellable] = {}
         observers.tell(RuntimeOpened(runtime))
-        for observer, seconds in observers.intervals():
-            self._later(observer, seconds)
+        for index, (observer, seconds) in enumerate(observers.intervals()):
+            self._later(index, observer, seconds)
 
-    def _later(self, observer: Observer, seconds: float) -> None:
-        call = partial(self._tick, observer, seconds)
-        self._timers[id(observer)] = self._parking.later(seconds, call)
+    def _later(self, index: int, observer: Observer, seconds: float) -> None:
+        call = partial(self._tick, index, observer, seconds)
+        self._timers[index] = self._parking.later(seconds, call)
 
-    def _tick(self, observer: Observer, seconds: float) -> None:
+    def _tick(self, index: int, observer: Observer, seconds: float) -> None:
         self._observers.tell(RuntimeTick(self._runtime), (observer,))
-        self._later(observer, seconds)
+        self._later(index, observer, seconds)
 
     def end(self) -> None:
         """End the timers, and tell that the runtime is closed."""

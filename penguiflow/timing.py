@@ -6,8 +6,8 @@ it is in exactly one of them, so the three add up to its duration. Knows no cloc
 time it is.
 
 A node that works chunk by chunk is handed no input while what feeds it waits for credit. What it is charged
-then is credit, not source: the reader is slow, not the source. That is found out when the wait is over, by
-asking what feeds it how much of the time it waited for credit itself.
+then is credit, not source: the reader is slow, not the source. So whoever begins to wait for credit, or has
+got it, tells those that it feeds; a wait for credit is rare, it comes once in half a window.
 """
 
 from __future__ import annotations
@@ -34,143 +34,91 @@ class Timing:
         timeline: keeps when what was waited for, if anybody wants to know.
     """
 
-    __slots__ = (
-        "_asked_at",
-        "_earlier",
-        "_known",
-        "_marks",
-        "began",
-        "feeders",
-        "over",
-        "since",
-        "state",
-        "timeline",
-        "totals",
-    )
+    __slots__ = ("_fed", "_feeders", "_resting", "began", "over", "since", "state", "timeline", "totals")
 
     def __init__(
         self, now: float, state: int, feeders: tuple[Timing, ...] = (), timeline: Timeline | None = None
     ) -> None:
         self.began: float = now
         self.since: float = now
-        self.state: int = state
         self.totals: list[float] = [0.0, 0.0, 0.0]
-        self.feeders: tuple[Timing, ...] = feeders
         self.timeline: Timeline | None = timeline
         self.over: bool = False
-        self._earlier: float = 0.0  # credit that earlier attempts have waited for
-        self._asked_at: float | None = None
-        self._known: float = 0.0
-        self._marks: tuple[float, ...] = self._fed_late(now)
+        self._resting: bool = state == SOURCE
+        self._feeders: tuple[Timing, ...] = feeders
+        self._fed: tuple[Timing, ...] = ()
+        for feeder in feeders:
+            feeder._fed = (*feeder._fed, self)
+        self.state: int = self._rest() if self._resting else state
 
     def turn(self, state: int, now: float) -> None:
         """Wait for something else from now on."""
-        before = self.state
-        if state == before:
-            return
-        if before == SOURCE and self.feeders:
-            self._charge_source(now)
-        else:
-            self.totals[before] += now - self.since
-            if self.timeline is not None:
-                self.timeline.spent(before, self.since, now)
-        self.since = now
-        self.state = state
-        if state == SOURCE and self.feeders:
-            self._marks = self._fed_late(now)
+        self._resting = state == SOURCE
+        if self._resting and self._feeders:
+            state = self._rest()
+        if state != self.state:
+            self._become(state, now)
 
     def feed(self, feeder: Timing, now: float) -> None:
         """Be fed by one more."""
-        if self.state == SOURCE:
-            self._charge_source(now)
-            self.since = now
-        self.feeders = (*self.feeders, feeder)
-        self._marks = self._fed_late(now)
+        self._feeders = (*self._feeders, feeder)
+        feeder._fed = (*feeder._fed, self)
+        if self._resting:
+            self.turn(SOURCE, now)
 
     def waits(self, now: float) -> Waits:
-        """Give the three waits up to now."""
-        source, node, credit = self.totals
-        pending = now - self.since
-        if self.state == NODE:
-            node += pending
-        elif self.state == CREDIT:
-            credit += pending
-        else:
-            late = self._late(now)
-            credit += late
-            source += pending - late
-        return Waits(source, node, credit)
+        """Give the three waits up to now, or to the end."""
+        totals = list(self.totals)
+        if not self.over:
+            totals[self.state] += now - self.since
+        return Waits(*totals)
 
     def close(self, now: float) -> Waits:
-        """End, and give the three waits."""
-        waits = self.waits(now)
-        if self.timeline is not None:
-            late = waits.credit - self.totals[CREDIT] if self.state == SOURCE else 0.0
-            self.timeline.spent(CREDIT, self.since, self.since + late)
-            self.timeline.spent(self.state, self.since + late, now)
-        self.totals = [waits.source, waits.node, waits.credit]
-        self.since = now
-        self.over = True
-        self._marks = self._fed_late(now)
-        return waits
+        """End, and give the three waits; whoever is fed by others too is not kept waiting by this one."""
+        if not self.over:
+            self._charge(now)
+            self.over = True
+            self._tell(now)
+        return Waits(*self.totals)
 
     def begin_again(self, now: float) -> None:
         """Begin from nothing: another attempt."""
-        self._earlier = self.credit_until(now)
         self.began = self.since = now
         self.totals = [0.0, 0.0, 0.0]
         self.over = False
-        self._marks = self._fed_late(now)
         if self.timeline is not None:
             self.timeline = Timeline(now)
+        self._tell(now)
 
-    def credit_until(self, now: float) -> float:
-        """Say for how long credit was waited for up to now, in all attempts, also by what feeds this.
+    def _rest(self) -> int:
+        """Say what a wait for the source is: for credit, while all that feeds this waits for credit."""
+        live = [feeder.state for feeder in self._feeders if not feeder.over]
+        return CREDIT if live and min(live) == CREDIT else SOURCE
 
-        What feeds what is looked at from the top, without recursion, and once: streams may pass hundreds of
-        nodes, and part and meet again at each.
-        """
-        asked = [self]
-        while asked:
-            timing = asked[-1]
-            if timing._asked_at != now:
-                if timing.state == SOURCE:
-                    unknown = [feeder for feeder in timing.feeders if feeder._asked_at != now]
-                    if unknown:
-                        asked += unknown
-                        continue
-                timing._known, timing._asked_at = timing._credit(now), now
-            asked.pop()
-        return self._known
-
-    def _credit(self, now: float) -> float:
-        credit = self._earlier + self.totals[CREDIT]
-        if self.state == CREDIT:
-            return credit + now - self.since
-        return credit + self._late(now) if self.state == SOURCE else credit
-
-    def _charge_source(self, now: float) -> None:
-        late = self._late(now)
-        self.totals[CREDIT] += late
-        self.totals[SOURCE] += now - self.since - late
+    def _charge(self, now: float) -> None:
+        self.totals[self.state] += now - self.since
         if self.timeline is not None:
-            self.timeline.spent(CREDIT, self.since, self.since + late)
-            self.timeline.spent(SOURCE, self.since + late, now)
+            self.timeline.spent(self.state, self.since, now)
+        self.since = now
 
-    def _late(self, now: float) -> float:
-        """Say how much of the present wait for the source was in truth a wait for credit.
+    def _become(self, state: int, now: float) -> None:
+        before = self.state
+        self._charge(now)
+        self.state = state
+        if self._fed and CREDIT in (before, state):
+            self._tell(now)
 
-        That is so as long as all that feeds this waits for credit; who has ended has no say.
-        """
-        if not self.feeders:
-            return 0.0
-        fed = list(zip(self.feeders, self._marks, strict=True))
-        live = [(feeder, mark) for feeder, mark in fed if not feeder.over] or fed
-        late = min(feeder.credit_until(now) - mark for feeder, mark in live)
-        return min(max(late, 0.0), now - self.since)
-
-    def _fed_late(self, now: float) -> tuple[float, ...]:
-        return tuple([feeder.credit_until(now) for feeder in self.feeders])
+    def _tell(self, now: float) -> None:
+        """Let those that are fed find out what they wait for; there may be hundreds, one behind the other."""
+        asked = list(self._fed)
+        while asked:
+            timing = asked.pop()
+            if timing._resting and not timing.over:
+                state = timing._rest()
+                if state != timing.state:
+                    timing._charge(now)
+                    timing.state = state
+                    asked += timing._fed
 
 
 class Timeline:

@@ -196,14 +196,14 @@ class Waiting:
 
     async def pause_between_attempts(self, seconds: float) -> None:
         """Sleep with the place lent. If cancelled, there is no further attempt."""
-        holder = self._holder()
+        holder = self.holder()
         lent = holder.has_place
         holder.leave_place()
         await anyio.sleep(seconds)
         if lent:
             await self._take_place_again(holder)
 
-    def _holder(self) -> Any:
+    def holder(self) -> Any:
         """Give who holds the step's place: its lane, for steps on chunks in order."""
         return self.lane if self.lane is not None and self.lane.works_in_order else self
 
@@ -222,7 +222,7 @@ class Waiting:
         own = self.is_own()
         if self.clock is not None:
             self.clock.stop()
-        holder = self._holder()
+        holder = self.holder()
         lent = holder.has_place
         holder.leave_place()
         run.waits_for(wait)

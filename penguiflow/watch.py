@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .lane import PassingLane
     from .leg import Leg
     from .lifetime import Lifetime
+    from .station import Station
     from .waiting import Waiting
 
 MOST_ORIGINS = 32
@@ -117,17 +118,18 @@ class StreamWatch:
         timing: its waits.
         step: the number of the step that gives it; 0 for a run's input.
         span: the span of that step.
+        sizeable: whether its payloads may be text or bytes.
     """
 
-    __slots__ = ("bytes", "drops", "first_at", "sized", "span", "step", "timing")
+    __slots__ = ("bytes", "drops", "first_at", "sizeable", "span", "step", "timing")
 
-    def __init__(self, timing: Timing, step: int, span: Span | None) -> None:
+    def __init__(self, timing: Timing, step: int, span: Span | None, *, sizeable: bool) -> None:
         self.timing: Timing = timing
         self.step: int = step
         self.span: Span | None = span
         self.first_at: float | None = None
-        self.bytes: int = 0
-        self.sized: bool = False
+        self.sizeable: bool = sizeable
+        self.bytes: int | None = None
         self.drops: int = 0
 
     def sent(self, batch: list[Chunk[Any]], now: float) -> None:
@@ -136,16 +138,16 @@ class StreamWatch:
             self.first_at = now
         if self.timing.timeline is not None:
             self.timing.timeline.sent(len(batch), now)
-        kind = type(batch[0].payload)
-        if kind is str or kind is bytes:
-            self.sized = True
-            self.bytes += sum(map(size_bytes, [chunk.payload for chunk in batch]))
+        if self.sizeable:
+            size = size_bytes([chunk.payload for chunk in batch])
+            if size is not None:
+                self.bytes = (self.bytes or 0) + size
 
     def restart(self, now: float) -> None:
         """Begin another attempt."""
         self.timing.begin_again(now)
         self.first_at = None
-        self.bytes = self.drops = 0
+        self.bytes, self.drops = None, 0
 
     def measured(self, now: float) -> StreamTiming:
         """Say what came of it."""
@@ -154,15 +156,40 @@ class StreamWatch:
         first = self.first_at - timing.began if self.first_at is not None else None
         parts = timing.timeline
         timeline = (parts.width, tuple(tuple(part) for part in parts.parts)) if parts is not None else None
-        size = self.bytes if self.sized else None
-        return StreamTiming(now, waits, first, size, self.drops, timeline)
+        return StreamTiming(now, waits, first, self.bytes, self.drops, timeline)
 
 
-def size_bytes(payload: object) -> int:
-    """Give the size of text in UTF-8, or of bytes; 0 for anything else."""
-    if type(payload) is str:
-        return len(payload) if payload.isascii() else len(payload.encode("utf-8", "surrogatepass"))
-    return len(payload) if isinstance(payload, bytes) else 0
+def size_bytes(payloads: list[Any]) -> int | None:
+    """Give the size of what is bytes or text (in UTF-8) among some payloads; ``None`` where nothing is.
+
+    All as one text is the cheapest way to measure tokens: a call for each of them costs five times as much.
+    """
+    if type(payloads[0]) is str:
+        try:
+            return utf8_bytes("".join(payloads))
+        except TypeError:
+            pass
+    sizes = [
+        len(payload) if isinstance(payload, bytes) else utf8_bytes(payload)
+        for payload in payloads
+        if isinstance(payload, str | bytes)
+    ]
+    return sum(sizes) if sizes else None
+
+
+def utf8_bytes(text: str) -> int:
+    """Give the size of a text in UTF-8, as far as it can be written in it."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+
+def is_sizeable(station: Station) -> bool:
+    """Say whether what a node gives may be text or bytes, as far as its annotation tells."""
+    promised = station.promise.expected
+    if promised is None or station.signature.context is not None:
+        return True  # what is emitted by hand is not in the annotation
+    if type(promised) is not type or promised is object:
+        return True  # `Any`, a protocol, an abstract class: it may be told of anything that it is one
+    return issubclass(promised, str | bytes)
 
 
 def at_work(step: Waiting) -> int:
@@ -176,7 +203,8 @@ def watch_stream_of(run: RunCore, step: Waiting) -> StreamWatch:
     assert run.watch is not None
     now = run.pool.parking.now()
     number, span = (step.watch.number, step.watch.span) if step.watch is not None else (0, None)
-    return StreamWatch(Timing(now, at_work(step), (), run.watch.timeline(now)), number, span)
+    timing = Timing(now, at_work(step), (), run.watch.timeline(now))
+    return StreamWatch(timing, number, span, sizeable=is_sizeable(step.station))
 
 
 def watch_lane(run: RunCore, lane: PassingLane, upstream: Leg) -> StreamWatch:
@@ -190,7 +218,8 @@ def watch_lane(run: RunCore, lane: PassingLane, upstream: Leg) -> StreamWatch:
     )
     span = run.watch.tell_within(lane.context(), started)
     fed = (above.timing,) if above is not None else ()
-    return StreamWatch(Timing(now, SOURCE, fed, run.watch.timeline(now)), number, span)
+    timing = Timing(now, SOURCE, fed, run.watch.timeline(now))
+    return StreamWatch(timing, number, span, sizeable=is_sizeable(lane.station))
 
 
 def keep_origin(run: RunCore, chunk: Chunk[Any], writer: Leg) -> None:

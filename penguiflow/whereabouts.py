@@ -13,7 +13,7 @@ import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import AsyncGeneratorType, FrameType
+from types import AsyncGeneratorType, CoroutineType, FrameType
 from typing import Any
 
 from .pool import Worker
@@ -23,6 +23,9 @@ DRIVER = Worker._drive.__code__
 
 MOST_FRAMES = 200
 """So deep is looked at most."""
+
+WRAPPERS = ("async_generator_asend", "async_generator_athrow", "coroutine_wrapper")
+"""What stands in front of code that is awaited, by the names that Python has for it."""
 
 PACKAGE = str(Path(__file__).parent) + os.sep
 EXAMPLES = PACKAGE + "examples" + os.sep
@@ -86,7 +89,7 @@ def frames_of(coroutine: Any) -> Iterator[FrameType]:
             yield frame
         awaited = (
             _first(awaited, ("cr_await", "gi_yieldfrom", "ag_await"))
-            or _generator_of(awaited)
+            or _behind(awaited)
             or _driven(frame)
         )
 
@@ -102,8 +105,9 @@ def _driven(frame: FrameType | None) -> Any:
     return None
 
 
-def _generator_of(thing: Any) -> Any:
-    """Give the generator behind a step of an ``async for``, which has no attribute that tells it."""
-    if type(thing).__name__ not in ("async_generator_asend", "async_generator_athrow"):
+def _behind(thing: Any) -> Any:
+    """Give the code behind a step of an ``async for``, or an ``__await__``: no attribute tells it."""
+    if type(thing).__name__ not in WRAPPERS:
         return None
-    return next((found for found in gc.get_referents(thing) if isinstance(found, AsyncGeneratorType)), None)
+    kinds = (AsyncGeneratorType, CoroutineType)
+    return next((found for found in gc.get_referents(thing) if isinstance(found, kinds)), None)

@@ -47,6 +47,14 @@ def test_cleanup_timeouts_that_make_no_sense(value: float) -> None:
         Options(cleanup_timeout=value)
 
 
+@pytest.mark.parametrize("value", [0, -1, 0.0, float("nan"), float("-inf"), True, "3", [1]])
+def test_watchdogs_that_make_no_sense(value: Any) -> None:
+    """It is some seconds, or there is none."""
+    with pytest.raises(ValueError, match=r"open\(watchdog=.*seconds, more than 0, or None"):
+        Options(watchdog=value)
+    assert Options(watchdog=0.1).watchdog == 0.1
+
+
 def test_the_least_of_everything() -> None:
     """One is enough of all counts, and a cleanup may be given no time at all (rule 2.5)."""
     options = Options(window=1, window_bytes=1, max_runs=1, hop_limit=1, cleanup_timeout=0)

@@ -1,7 +1,7 @@
 """Instruments: metrics as OpenTelemetry collects them, under the same names.
 
-Owns which instrument a metric is. Invariant: the callbacks of one collection share one reading. Knows nothing of
-runtimes.
+Owns which instrument a metric is. Invariant: the callbacks of one collection share one reading. Knows nothing
+of runtimes.
 """
 
 from __future__ import annotations
@@ -9,19 +9,19 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
 from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observation, get_meter_provider
 
 import penguiflow
 
 from .metric_names import METRICS, Metric
-
-if TYPE_CHECKING:
-    from .metrics import Metrics
+from .metrics import Metrics
 
 FRESH_SECONDS = 0.5
 """So long a reading serves the callbacks of a collection, each at most once."""
+
+KEPT_AS = "_penguiflow_metrics"
+"""The attribute of a provider under which its metrics are kept."""
 
 Callback = Callable[[CallbackOptions], Iterable[Observation]]
 
@@ -53,8 +53,23 @@ class Readings:
             return self._observations.pop(metric)
 
 
+def metrics_of(provider: MeterProvider) -> Metrics:
+    """Give the metrics that a provider collects: the same for everybody who asks, made when first asked for.
+
+    Instruments of the same name shadow one another. So there must be one for all observers of a process, and
+    what outlives all of these is the provider: it is kept there.
+    """
+    metrics = Metrics()
+    kept: Metrics = vars(provider).setdefault(KEPT_AS, metrics)
+    if kept is metrics:
+        register(metrics, provider)
+    return kept
+
+
 def register(metrics: Metrics, meter_provider: MeterProvider | None = None) -> None:
-    """Make an instrument for each metric, once for each provider; there is no way to take them away again.
+    """Make an instrument for each metric; there is no way to take them away again.
+
+    A provider should get one `Metrics` only, since instruments of the same name shadow one another.
 
     Args:
         metrics: where the values come from.
@@ -74,10 +89,10 @@ def callback_of(readings: Readings, metric: Metric) -> Callback:
 
 def make(meter: Meter, metric: Metric, callback: Callback) -> None:
     """Make the instrument: what is added up over processes is a sum, all else a gauge."""
+    given = (metric.name, [callback], metric.unit, metric.help)
     if metric.only_grows:
-        create = meter.create_observable_counter
+        meter.create_observable_counter(*given)
     elif metric.kind == "amount":
-        create = meter.create_observable_up_down_counter
+        meter.create_observable_up_down_counter(*given)
     else:
-        create = meter.create_observable_gauge
-    create(metric.name, [callback], metric.unit, metric.help)
+        meter.create_observable_gauge(*given)

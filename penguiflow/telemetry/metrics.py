@@ -1,7 +1,7 @@
 """Metrics: the observer whose numbers are pulled, by Prometheus, by OpenTelemetry or by whoever asks.
 
-Owns which runtimes are read. Invariants: between two readings it does nothing, and no run has events because of
-it; what it is asked from other threads, it answers from there. How one runtime is read, `gathering` knows.
+Owns which runtimes are read. Invariants: between two readings it does nothing, and no run has events because
+of it; what it is asked from other threads, it answers from there. How one runtime is read, `gathering` knows.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 class Metrics:
     """Counts and measures what runtimes do: ``flow.open(observers=[metrics])``.
 
-    One may serve several runtimes, one after the other or at the same time, of the same flow or of others: what
-    has the same labels is added up. Counters go on when a runtime is closed; what is told of now, and of the
-    last minutes, is told of runtimes that are open. It may be read on any thread, at any time.
+    One may serve several runtimes, one after the other or at the same time, of the same flow or of others:
+    what has the same labels is added up. Counters go on when a runtime is closed; what is told of now, and of
+    the last minutes, is told of runtimes that are open. It may be read on any thread, at any time.
 
     Args:
         compatible: give the metrics of `metric_names.COMPATIBLE` too: ``node_latency_us`` and others, for

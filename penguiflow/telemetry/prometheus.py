@@ -1,7 +1,7 @@
 """Prometheus: metrics in its text format, for a registry, or served over HTTP.
 
-Owns the families. Invariant: each has its help and its type, also where there is no sample yet. The library is
-looked for when it is needed: it comes with the extra ``telemetry``.
+Owns the families. Invariant: each has its help and its type, also where there is no sample yet. The library
+is looked for when it is needed: it comes with the extra ``telemetry``.
 """
 
 from __future__ import annotations
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from prometheus_client import Metric as Family
 
     from .metrics import Metrics
+
+
+OF_SUMMARIES = ("flow", "node", "source", "target")
+"""What tells summaries of one name apart."""
 
 
 class PrometheusCollector:
@@ -49,6 +53,9 @@ class PrometheusCollector:
         for sample in self._metrics.read():
             metric = sample.metric
             families[metric].add_sample(names[metric], sample.labels, sample.value)
+        for family in distinct(families):
+            if family.type == "summary":  # OpenMetrics wants each summary in one piece
+                family.samples.sort(key=lambda sample: [sample.labels.get(name, "") for name in OF_SUMMARIES])
         return distinct(families)
 
     def _families(self) -> dict[Metric, Family]:

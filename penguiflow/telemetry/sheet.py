@@ -1,7 +1,7 @@
 """Sheet: what is read of all runtimes at one time, added up by label.
 
-Owns how numbers of several runtimes come together, and what a sample looks like. Invariant: for each metric and
-each set of labels there is at most one sample, and they come in the order of the table. Knows no runtime.
+Owns how numbers of several runtimes come together, and what a sample looks like. Invariant: for each metric
+and each set of labels there is at most one sample, and they come in the order of the table. Knows no runtime.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ from penguiflow.items import Drop, StreamEnded, StreamOpened, StreamRestarted
 from penguiflow.observe import (
     RunEnded,
     RunStarted,
+    RuntimeClosed,
     RuntimeOpened,
     StepEnded,
     StepLinked,
@@ -33,6 +34,7 @@ from penguiflow.observe import (
 )
 
 from . import names
+from .instruments import metrics_of
 from .run_spans import RunSpans, make_current, to_ns
 
 log = logging.getLogger("penguiflow")
@@ -67,7 +69,8 @@ class OpenTelemetry:
 
     Args:
         tracer_provider: makes the tracer; by default the global one, when a flow is opened.
-        meter_provider: makes the meter; by default the global one.
+        meter_provider: makes the meter; by default the global one. Where it does more than nothing when a
+            flow is opened, the flow's nodes and edges are measured (see `Metrics`), and its readers read that.
 
     One observer may serve several runtimes. Where two runs with the same id are under way at the same time,
     only the first has spans.
@@ -92,8 +95,10 @@ class OpenTelemetry:
     @property
     def measures(self) -> bool:
         """Whether there is a meter that does more than nothing."""
-        provider = self.meter_provider or metrics.get_meter_provider()
-        return not type(provider).__module__.startswith("opentelemetry.metrics")
+        return not type(self._meter_provider()).__module__.startswith("opentelemetry.metrics")
+
+    def _meter_provider(self) -> MeterProvider:
+        return self.meter_provider or metrics.get_meter_provider()
 
     def follows(self, run: RunStarted) -> bool:
         """Begin the span of a run, under its context variables; ``False`` where it is not sampled."""
@@ -106,8 +111,10 @@ class OpenTelemetry:
     def observe(self, event: object) -> None:
         """Be told of an event."""
         kind = type(event)
-        if kind is RuntimeOpened:
+        if kind is RuntimeOpened or kind is RuntimeClosed:
             self._tracer = self._new_tracer()
+            if self.measures:
+                metrics_of(self._meter_provider()).observe(event)
         elif kind in TOLD:
             self._tell(event, TOLD[kind])
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import calls, cancel, chains, control, imports, latency, memory, streams
+from . import calls, cancel, chains, control, imports, latency, memory, observing, streams
 from .measure import Better, Measured, Scale
 
 
@@ -39,6 +39,7 @@ class Row:
 
 QUEUES = "bare asyncio.Queue(64)s"
 WAKE_UPS = "5 bare wake-ups"
+NO_OBSERVER = "the same without observer"
 STREAM_MEMORY = "memory of an open, idle stream through 4 nodes"
 
 ROWS: tuple[Row, ...] = (
@@ -81,6 +82,17 @@ ROWS: tuple[Row, ...] = (
     Row("control-parked", "the same, it waits for credit", "", control.parked, "lower", 10.0, 1.0, "ms"),
     Row("control-idle", "the same, it waits outside", "", control.idle, "lower", 10.0, 1.0, "ms"),
     Row("import", "import penguiflow", "its foundations", imports.against_foundation, "lower", 1.5, 1.2),
+    Row(
+        "spans",
+        "streams of 1,000 chunks, 4 nodes of 20 µs, spans",
+        NO_OBSERVER,
+        observing.spans_on_tokens,
+        "higher",
+        0.95,
+        0.98,
+    ),
+    Row("spans-bare", "the same, nodes that do nothing", NO_OBSERVER, observing.spans_on, "higher"),
+    Row("metrics", "4 nodes of 1 ms, metrics", NO_OBSERVER, observing.metrics_on, "higher", 0.99, 0.995),
     Row("emitted-hops", "4 async nodes, ctx.emit_chunk", QUEUES, chains.async_hops_emitted, "higher"),
     Row("message-hops", "4 async nodes, messages", QUEUES, chains.message_hops, "higher"),
     Row("fan-out", "one stream to 10 async nodes", f"{QUEUES}, 10 wide", chains.fan_out_hops, "higher"),
@@ -107,5 +119,9 @@ ROWS: tuple[Row, ...] = (
         "lower",
         unit="KiB",
     ),
+    Row("metrics-cost", "metrics, per chunk through 4 nodes", "", observing.metrics_cost, "lower", unit="µs"),
+    Row("unsampled", "the streams, no run is sampled", NO_OBSERVER, observing.unsampled_streams, "higher"),
+    Row("unsampled-calls", "calls, no run is sampled", NO_OBSERVER, observing.unsampled_calls, "higher"),
+    Row("store", "the streams, a trace store", NO_OBSERVER, observing.store_on, "higher"),
     Row("cancel-in-a-row", "cancel to quiet, run by run", "as many bare tasks", cancel.one_by_one, "lower"),
 )

@@ -18,8 +18,9 @@ from penguiflow.testing import InjectedError, RandomGraph, Seen, differences, im
 from penguiflow.testing.graphs.conduct import TENANT
 
 from .cuts import CUTS
+from .ledger import Ledger
 from .trial import LONG, RUNS, Kind, Trial, loses, uses_threads
-from .watching import Faint, Ledger, count_while, pause_and_resume
+from .watching import Deaf, Faint, count_while, pause_and_resume
 
 QUIET = 200.0  # virtual seconds, in which all steps of a run end
 LIMIT = 3000.0  # virtual seconds; where every task waits, time jumps there at once
@@ -169,15 +170,17 @@ async def attempt(kind: Kind, graph: RandomGraph, numbers: Sequence[int] = range
     """Run the runs of one trial and tell what is wrong. If cancelled, so are they."""
     trial: Trial | None = None
     rng = random.Random(f"{graph.seed}/trial")
-    ledger = Ledger()
-    observers = [o for o in (ledger, Faint(rng.randint(1, 20))) if rng.random() < 0.3]
+    deaf: list[str] = []
+    observers = [Faint(rng.randint(1, 20))] if rng.random() < 0.3 else []
+    ledger = Ledger(timelines=rng.random() < 0.5, measures=rng.random() < 0.3)
+    observers += [o for o in (ledger, Deaf(deaf)) if rng.random() < 0.5]
     try:
         with anyio.fail_after(LIMIT):
             async with graph.flow().open(**graph.options, observers=observers) as runtime:
                 trial = Trial(graph, rng, runtime)
                 await run_all(kind, trial, numbers)
             trial.wrong += [f"closed: {text}" for text in imbalances(runtime.statistics())]
-            trial.wrong += ledger.left()
+            trial.wrong += ledger.left() + deaf
     except TimeoutError:
         found = ["hangs: everything waits"]
         if trial is not None:

@@ -1,14 +1,13 @@
 """What goes on beside the runs of a trial: somebody counts, somebody observes, somebody pauses.
 
-Owns the truths that hold at every moment (sums of edges, windows) and those of an observer (each opening has
-one terminal, each start one end). Invariant: watching never changes what a run gives. Knows nothing of flows.
+Owns the truths that hold at every moment (sums of edges, windows, that every run can be asked why it waits).
+Those of an observer, its `ledger` keeps. Invariant: watching never changes what a run gives. Knows nothing of
+flows.
 """
 
 from __future__ import annotations
 
 import random
-from collections import Counter
-from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -17,50 +16,20 @@ from penguiflow import Runtime
 from penguiflow.testing import imbalances
 
 
-class Ledger:
-    """An observer that keeps books: what was opened must be closed, once."""
+class Deaf:
+    """An observer that follows nothing; it must be told of no run, nor of any part of one (rule 6.2)."""
 
-    def __init__(self) -> None:
-        self.open: Counter[tuple[Any, ...]] = Counter()
-        self.wrong: list[str] = []
-        self.ends: Counter[tuple[Any, ...]] = Counter()
+    def __init__(self, wrong: list[str]) -> None:
+        self.wrong = wrong
 
-    def observe(self, event: Any) -> None:
-        """Book an event."""
-        match type(event).__name__:
-            case "RunStarted":  # what a step calls runs under its caller's id, as often as it likes
-                self.open["run", event.run_id, event.flow] += 1
-            case "RunEnded":
-                self.open["run", event.run_id, event.flow] -= 1
-            case "StepStarted":
-                self.open["step", event.run_id, event.node, event.stream_id] += 1
-            case "StepEnded":
-                self.open["step", event.run_id, event.node, event.stream_id] -= 1
-            case "StreamOpened":
-                self.begin("stream", event.run_id, event.path, event.stream_id)
-            case "StreamEnded":
-                self.end("stream", event.run_id, event.path, event.stream_id)
+    def follows(self, run: object) -> bool:
+        """Follow nothing."""
+        return False
 
-    def begin(self, *key: Any) -> None:
-        """Book what may begin only once."""
-        self.open[key] += 1
-        if self.open[key] + self.ends[key] > 1:
-            self.wrong.append(f"an observer saw {key} begin twice (rule 1.3)")
-
-    def end(self, *key: Any) -> None:
-        """Book the end of what may end only once."""
-        self.open[key] -= 1
-        self.ends[key] += 1
-        if self.open[key] < 0:
-            self.wrong.append(f"an observer saw {key} end without a beginning (rule 1.3)")
-
-    def left(self) -> list[str]:
-        """Tell what is wrong with the books where everything is over."""
-        return self.wrong + [
-            f"an observer saw {key} begin and end {-count:+d} times too often"
-            for key, count in self.open.items()
-            if count
-        ]
+    def observe(self, event: object) -> None:
+        """Blame whoever tells of a run."""
+        if not type(event).__name__.startswith("Runtime"):
+            self.wrong.append(f"an observer that follows nothing was told {event!r}")
 
 
 class Faint:
@@ -84,9 +53,26 @@ async def count_while(runtime: Runtime, wrong: list[str]) -> None:
         for stream in runtime.streams():
             if stream.window and stream.in_flight > stream.window:
                 wrong.append(f"while running: {stream} has more in flight than its window (rule 2.2)")
+        wrong += strange_diagnoses(runtime)
         await anyio.lowlevel.checkpoint()
         await anyio.sleep(wait)
         wait *= 1.6
+
+
+def strange_diagnoses(runtime: Runtime) -> list[str]:
+    """Ask every run what it waits for; tell what is strange about the answers."""
+    before = runtime.statistics()
+    found = []
+    for diagnosis in runtime.diagnose():
+        told = repr(diagnosis)
+        if not diagnosis.sentences or not all(diagnosis.sentences):
+            found.append(f"nothing is said: {told}")
+        culprits = {node.path for node in before.nodes} | {"", "the reader", "the input"}
+        if diagnosis.culprit not in culprits:
+            found.append(f"{diagnosis.culprit!r} is no node: {told}")
+    if runtime.statistics() != before:
+        found.append("a diagnosis has changed something")
+    return [f"while running: {text}" for text in found]
 
 
 async def pause_and_resume(runtime: Runtime, rng: random.Random) -> None:
