@@ -249,16 +249,13 @@ class _Search:
     def _tell_window(self, leg: Leg) -> None:
         account = leg.account
         if account is not None and account.free <= 0:
-            stream, out = (
-                f"Stream {leg.stream_id} of node {leg.site.key}",
-                f"{account.out} of {account.window}",
-            )
-            self.chain.append(f"{stream} has no credit: {out} are out.")
+            out = f"{account.out} of {account.window} are out"
+            self.chain.append(f"Stream {leg.stream_id} of {_name(leg.site)} has no credit: {out}.")
         for road in leg.roads:
             waiting = len(getattr(road, "items", ())) + getattr(road, "unstarted", 0)
             if road.edge is not None and waiting and road.room() <= 0:
                 capacity = getattr(road, "capacity", road.edge.policy.capacity)
-                self.chain.append(f"Edge {road.edge.name} is full: {waiting} of {capacity} wait.")
+                self.chain.append(f"Edge {road.edge.name} is full: {waiting} of {capacity} waiting.")
 
     def _leg_of(self, site: Site, leg: Any) -> Any:
         if leg is None or not hasattr(leg, "stream_id"):
@@ -311,7 +308,9 @@ class _Search:
             if engagement.station is not None:
                 site = engagement.station.site
                 self.culprit = INPUT if site.node is None else site.key
-                self.chain.append(f"The cleanup of {_name(site)} still goes on{_where(self.core, engagement)}.")
+                self.chain.append(
+                    f"The cleanup of {_name(site)} still goes on{_where(self.core, engagement)}."
+                )
 
     def _waits(self) -> list[Wait]:
         return [wait for wait in self.core.waits if not wait.woken]

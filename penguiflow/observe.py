@@ -185,7 +185,10 @@ class StepStarted:
 
 @dataclass(frozen=True, slots=True)
 class StepEnded:
-    """A step is over, after so many attempts; ``waits`` says where the time of the last one went."""
+    """A step is over, after so many attempts; ``waits`` says where the time of the last one went.
+
+    ``error`` is its own: a step that passes on what its input has failed with is ``"cancelled"``.
+    """
 
     run_id: str
     node: str

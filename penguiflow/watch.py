@@ -104,11 +104,13 @@ def begin_watch(run: Lifetime, caller: tuple[Lifetime, int] | None, parent: str)
         started.caller = (above.part, caller[1])
     among = above.followers if above is not None else None
     followers = run.variables.run(observers.followers, started, among)
+    if not followers:
+        run.trace_id = started.trace_id  # who asks to be left alone may have set it
+        return None
     watch = Watch(observers, followers, part, parts)
-    if followers:
-        watch.tell_within(run.variables, started)
+    watch.tell_within(run.variables, started)
     run.trace_id = started.trace_id
-    return watch if followers else None
+    return watch
 
 
 class StreamWatch:

@@ -88,9 +88,7 @@ def frames_of(coroutine: Any) -> Iterator[FrameType]:
         if isinstance(frame, FrameType):
             yield frame
         awaited = (
-            _first(awaited, ("cr_await", "gi_yieldfrom", "ag_await"))
-            or _behind(awaited)
-            or _driven(frame)
+            _first(awaited, ("cr_await", "gi_yieldfrom", "ag_await")) or _behind(awaited) or _driven(frame)
         )
 
 

@@ -163,6 +163,34 @@ async def test_an_input_that_hangs_is_named_with_its_line() -> None:
     assert found.sentences[-1] == "Node hop waits for what the input gives."
 
 
+async def numbers() -> AsyncIterator[int]:
+    try:
+        for i in range(1000):
+            yield i
+    finally:
+        with anyio.CancelScope(shield=True):
+            await anyio.sleep(0.1)
+
+
+async def test_an_input_that_waits_for_credit_or_hangs_in_its_cleanup() -> None:
+    """It is called the input, as nodes are called nodes."""
+    flow = Flow("f", [hop, plain >> hop_too >> lazy])
+    found = await ask(flow, numbers(), window=4)
+    assert found.culprit == "lazy"
+    assert "The input waits for credit of stream input-1." in found.sentences
+    assert "Stream input-1 of the input has no credit: 4 of 4 are out." in found.sentences
+    async with flow.open(window=4) as runtime:
+        run = await runtime.start(numbers())
+        await anyio.sleep(0.01)
+        assert "The input waits for credit of stream input-1." in asked(runtime).sentences
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run.cancel)
+            await anyio.sleep(0.01)
+            found = asked(runtime)
+    assert found.culprit == "the input"
+    assert found.sentences[1].startswith("The cleanup of the input still goes on, awaiting sleep at")
+
+
 async def test_a_session_that_is_idle_waits_for_whoever_sends() -> None:
     """Nobody has ended the input: that is no fault of a node."""
     async with Flow("f", echo).open() as runtime, runtime.session():
@@ -229,7 +257,7 @@ async def test_a_full_edge_is_named() -> None:
     """How many wait there, and who has not taken them."""
     found = await ask(Flow("f", count >> hop, count >> edge(capacity=2) >> lazy), 300)
     assert found.culprit == "lazy"
-    assert any(re.fullmatch(r"Edge count→lazy is full: 2 of 2 wait\.", text) for text in found.sentences)
+    assert any(re.fullmatch(r"Edge count→lazy is full: 2 of 2 waiting\.", text) for text in found.sentences)
 
 
 async def test_messages_wait_for_room() -> None:

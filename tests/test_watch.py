@@ -161,10 +161,14 @@ async def test_a_step_that_deals_with_the_error_of_its_input_is_done() -> None:
         except StepError:
             return -1
 
-    books = await watched(Flow("f", breaks >> patient), 3, anything)
-    assert books.outcomes()["patient"] in ("done", "cancelled")
-    told = [event for event in books.of("StepEnded") if event.node == "patient"]
-    assert told[0].error is None
+    @node
+    async def mends(error: StepError) -> int:
+        return 0
+
+    for reads, outcome in ((patient, "done"), (total, "cancelled")):
+        books = await watched(Flow("f", breaks >> reads, breaks >> edge(on_error=True) >> mends), 3)
+        assert books.of("RunEnded")[0].status == "done"
+        assert books.outcomes() == {"breaks": "error", reads.name: outcome, "mends": "done"}
 
 
 @pytest.mark.parametrize("kind", ["message", "chunk", "def message", "def chunk", "thread", "stream"])

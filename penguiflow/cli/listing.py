@@ -12,9 +12,9 @@ from dataclasses import asdict
 from typing import Any
 
 from penguiflow.cli.screen import coloured, width
-from penguiflow.telemetry.reading import StoreReader
 from penguiflow.telemetry.records import RunSummary, RunTrace
-from penguiflow.telemetry.wording import (
+from penguiflow.telemetry.store.reading import StoreReader
+from penguiflow.telemetry.views.wording import (
     CYAN,
     DIM,
     RED,

@@ -1,15 +1,15 @@
 """`penguiflow top`: the runtimes that write a trace store, as they are now.
 
-Owns how often they are looked at. What is shown of them, `penguiflow.telemetry.board` knows.
+Owns how often they are looked at. What is shown of them, `penguiflow.telemetry.views.board` knows.
 """
 
 import sys
 import time
 
 from penguiflow.cli.screen import Screen, coloured, width
-from penguiflow.telemetry.board import board
-from penguiflow.telemetry.reading import StoreReader
-from penguiflow.telemetry.wording import DIM, Paint, moment
+from penguiflow.telemetry.store.reading import StoreReader
+from penguiflow.telemetry.views.board import board
+from penguiflow.telemetry.views.wording import DIM, Paint, moment
 
 PERIOD_SECONDS = 1.0
 

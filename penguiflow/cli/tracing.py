@@ -22,13 +22,13 @@ from penguiflow.cli.screen import Screen, coloured, say_all, width
 from penguiflow.cli.top import show_top
 from penguiflow.observe import Observer, RunStarted
 from penguiflow.telemetry import TraceStore
-from penguiflow.telemetry.causes import why
-from penguiflow.telemetry.otlp import over_otlp
-from penguiflow.telemetry.page import page
-from penguiflow.telemetry.reading import EmptyStoreError, StoreReader, TraceStoreError, open_store
 from penguiflow.telemetry.records import RunTrace
-from penguiflow.telemetry.waterfall import waterfall
-from penguiflow.telemetry.wording import (
+from penguiflow.telemetry.spans.otlp import over_otlp
+from penguiflow.telemetry.store.reading import EmptyStoreError, StoreReader, TraceStoreError, open_store
+from penguiflow.telemetry.views.causes import why
+from penguiflow.telemetry.views.page import page
+from penguiflow.telemetry.views.waterfall import waterfall
+from penguiflow.telemetry.views.wording import (
     clean,
     seconds,
 )

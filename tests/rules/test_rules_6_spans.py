@@ -10,7 +10,7 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 
 from penguiflow import DeadlineExceeded, Flow, Gathered, Retry, Spread, StepError, Stream, node
-from penguiflow.telemetry.spans import OpenTelemetry
+from penguiflow.telemetry.spans.observer import OpenTelemetry
 
 pytestmark = [pytest.mark.anyio, pytest.mark.limit(10)]
 

@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerPro
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
 
 from penguiflow.telemetry.names import NAMES
-from penguiflow.telemetry.spans import OpenTelemetry
+from penguiflow.telemetry.spans.observer import OpenTelemetry
 
 
 class Collected(SpanProcessor):

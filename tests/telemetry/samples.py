@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from penguiflow.telemetry.metrics import Metrics
+from penguiflow.telemetry.metrics.observer import Metrics
 
 
 def values(metrics: Metrics, name: str, **labels: str) -> dict[tuple[str, ...], float]:

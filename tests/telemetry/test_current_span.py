@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased, TraceIdRat
 from opentelemetry.trace import SpanKind, format_span_id, format_trace_id
 
 from penguiflow import Context, Flow, Headers, Retry, Stream, node
-from penguiflow.telemetry.spans import OpenTelemetry
+from penguiflow.telemetry.spans.observer import OpenTelemetry
 
 from .otel import Traced, id_of, said, traced_by
 

@@ -8,8 +8,8 @@ from opentelemetry.sdk.metrics.export import Gauge, InMemoryMetricReader, Sum
 
 from penguiflow import Flow, node
 from penguiflow.telemetry import Metrics
-from penguiflow.telemetry.instruments import metrics_of, register
-from penguiflow.telemetry.metric_names import METRICS
+from penguiflow.telemetry.metrics.instruments import metrics_of, register
+from penguiflow.telemetry.metrics.metric_names import METRICS
 
 pytestmark = [pytest.mark.anyio, pytest.mark.limit(20)]
 

@@ -13,7 +13,7 @@ import pytest
 from penguiflow import Context, Flow, Retry, StepError, edge, node
 from penguiflow.observe import RunStarted, RuntimeOpened
 from penguiflow.telemetry import Metrics
-from penguiflow.telemetry.metric_names import COMPATIBLE, METRICS
+from penguiflow.telemetry.metrics.metric_names import COMPATIBLE, METRICS
 
 from .samples import counters, quantiles, value, values
 

@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcess
 
 import penguiflow
 from penguiflow import Flow, StepError, Stream, node
-from penguiflow.telemetry.spans import OpenTelemetry
+from penguiflow.telemetry.spans.observer import OpenTelemetry
 
 pytestmark = [pytest.mark.anyio, pytest.mark.limit(30)]
 

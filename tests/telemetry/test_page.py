@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from penguiflow.telemetry.page import page
 from penguiflow.telemetry.records import ErrorRecord, EventRecord, RunTrace
+from penguiflow.telemetry.views.page import page
 
 from .browser import CHROMIUM, Browser, browser
 from .traces import T0, agent_run, fan_out, line, live_run, many_steps, part, step, stream, trace

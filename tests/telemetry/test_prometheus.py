@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from penguiflow import Flow, node
 from penguiflow.telemetry import Metrics, PrometheusCollector
-from penguiflow.telemetry.metric_names import COMPATIBLE, METRICS
+from penguiflow.telemetry.metrics.metric_names import COMPATIBLE, METRICS
 
 pytestmark = [pytest.mark.anyio, pytest.mark.limit(20)]
 

@@ -23,9 +23,9 @@ from penguiflow.durations import StreamTiming, Waits
 from penguiflow.items import StreamEnded, StreamOpened
 from penguiflow.observe import RunEnded, RunStarted, StepEnded, StepStarted
 from penguiflow.telemetry import names
-from penguiflow.telemetry.handles import Handle
-from penguiflow.telemetry.run_spans import Open, RunSpans
-from penguiflow.telemetry.spans import MOST_BROKEN, OpenTelemetry
+from penguiflow.telemetry.spans.handles import Handle
+from penguiflow.telemetry.spans.observer import MOST_BROKEN, OpenTelemetry
+from penguiflow.telemetry.spans.run_spans import Open, RunSpans
 
 from .otel import Traced, said, traced_by
 

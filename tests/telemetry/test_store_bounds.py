@@ -15,9 +15,9 @@ import pytest
 from penguiflow import Context, Flow, node
 from penguiflow.observe import RunEnded, RunStarted
 from penguiflow.telemetry import TraceStore
-from penguiflow.telemetry.live import Camera
-from penguiflow.telemetry.reading import open_store
-from penguiflow.telemetry.store import MOST_PENDING
+from penguiflow.telemetry.store.live import Camera
+from penguiflow.telemetry.store.observer import MOST_PENDING
+from penguiflow.telemetry.store.reading import open_store
 
 
 @node

@@ -10,8 +10,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from penguiflow.telemetry.processes import SILENT_SECONDS, this_process
-from penguiflow.telemetry.reading import open_store
+from penguiflow.telemetry.store.processes import SILENT_SECONDS, this_process
+from penguiflow.telemetry.store.reading import open_store
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -14,8 +14,8 @@ import pytest
 from penguiflow import Context, Flow, FlowError, Headers, Retry, Stream, edge, node
 from penguiflow.observe import SPAN, RunStarted, StepStarted
 from penguiflow.telemetry import TraceStore
-from penguiflow.telemetry.reading import TraceStoreError, open_store
 from penguiflow.telemetry.records import RunTrace
+from penguiflow.telemetry.store.reading import TraceStoreError, open_store
 
 SECRET = "what nobody may read in a trace"
 

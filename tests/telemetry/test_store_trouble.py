@@ -16,8 +16,8 @@ import pytest
 
 from penguiflow import Flow, node
 from penguiflow.telemetry import TraceStore
-from penguiflow.telemetry.reading import EmptyStoreError, TraceStoreError, open_store
-from penguiflow.telemetry.schema import APPLICATION_ID
+from penguiflow.telemetry.store.reading import EmptyStoreError, TraceStoreError, open_store
+from penguiflow.telemetry.store.schema import APPLICATION_ID
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -10,9 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penguiflow.durations import Waits
-from penguiflow.telemetry.bars import Axis, Bar, longest_silence
-from penguiflow.telemetry.board import board
-from penguiflow.telemetry.live import LiveEdge, LiveNode, LiveRuntime, LiveStream
 from penguiflow.telemetry.records import (
     ErrorRecord,
     EventRecord,
@@ -22,8 +19,11 @@ from penguiflow.telemetry.records import (
     StepRecord,
     StreamRecord,
 )
-from penguiflow.telemetry.waterfall import waterfall
-from penguiflow.telemetry.wording import Paint, clean, columns, fit, seconds, shorten, size
+from penguiflow.telemetry.store.live import LiveEdge, LiveNode, LiveRuntime, LiveStream
+from penguiflow.telemetry.views.bars import Axis, Bar, longest_silence
+from penguiflow.telemetry.views.board import board
+from penguiflow.telemetry.views.waterfall import waterfall
+from penguiflow.telemetry.views.wording import Paint, clean, columns, fit, seconds, shorten, size
 
 ERROR = ErrorRecord("ValueError", "no", ("KeyError: 'x'",), "/app/flows.py:12 in rank")
 PLAIN = Paint(False)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import isfinite
 
-from .records import PartRecord, RunTrace, StepRecord, StreamRecord
+from ..records import PartRecord, RunTrace, StepRecord, StreamRecord
 
 INPUT, READER = "input", "reader"
 """Where edges of entries come from, and where those of exits go to."""

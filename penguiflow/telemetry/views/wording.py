@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 import unicodedata
 
-from .records import ErrorRecord
+from ..records import ErrorRecord
 
 BOLD, DIM, RED, GREEN, YELLOW, BLUE, CYAN = "1", "2", "31", "32", "33", "34", "36"
 

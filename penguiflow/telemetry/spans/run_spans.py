@@ -25,7 +25,7 @@ from penguiflow.errors import StepError, described
 from penguiflow.items import Drop, StreamEnded, StreamOpened, StreamRestarted
 from penguiflow.observe import SPAN, RunEnded, StepEnded, StepLinked, StepRetried, StepStarted
 
-from . import names
+from .. import names
 from .handles import Handle, links_to
 
 MOST_EVENTS = 32

@@ -14,7 +14,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-from .spans import OpenTelemetry
+from .observer import OpenTelemetry
 
 PATIENCE_MILLIS = 5000
 """So long the last spans may take at the end, in milliseconds."""

@@ -11,8 +11,8 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
+from ..records import ErrorRecord, PartRecord, RunTrace, StepRecord, StreamRecord
 from .bars import ERROR, FIRST, NODE, OPEN, QUEUED, RETRY, WORK, Axis, Bar, legend, longest_silence
-from .records import ErrorRecord, PartRecord, RunTrace, StepRecord, StreamRecord
 from .wording import (
     BOLD,
     DIM,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .records import ErrorRecord, RunTrace, StepRecord, StreamRecord
+from ..records import ErrorRecord, RunTrace, StepRecord, StreamRecord
 
 Failure = StepRecord | StreamRecord
 

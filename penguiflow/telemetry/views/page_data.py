@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Iterable
 
-from .records import ErrorRecord, EventRecord, RunTrace, StepRecord, StreamRecord
+from ..records import ErrorRecord, EventRecord, RunTrace, StepRecord, StreamRecord
 
 DEEPEST = 6
 """So deep attributes are shown."""

@@ -33,8 +33,8 @@ from penguiflow.observe import (
     StepStarted,
 )
 
-from . import names
-from .instruments import metrics_of
+from .. import names
+from ..metrics.instruments import metrics_of
 from .run_spans import RunSpans, make_current, to_ns
 
 log = logging.getLogger("penguiflow")
@@ -70,7 +70,8 @@ class OpenTelemetry:
     Args:
         tracer_provider: makes the tracer; by default the global one, when a flow is opened.
         meter_provider: makes the meter; by default the global one. Where it does more than nothing when a
-            flow is opened, the flow's nodes and edges are measured (see `Metrics`), and its readers read that.
+            flow is opened, the flow's nodes and edges are measured (see `Metrics`), and its readers read
+            that.
 
     One observer may serve several runtimes. Where two runs with the same id are under way at the same time,
     only the first has spans.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from .live import LiveEdge, LiveNode, LiveRuntime
+from ..store.live import LiveEdge, LiveNode, LiveRuntime
 from .wording import (
     BOLD,
     CYAN,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
-from .coding import Timeline
+from ..store.coding import Timeline
 from .wording import BLUE, CYAN, DIM, GREEN, RED, YELLOW, Paint
 
 SOURCE, NODE, CREDIT = "·", "█", "░"

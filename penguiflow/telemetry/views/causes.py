@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..records import RunTrace, StepRecord
 from .blame import THE_READER, Blame, Charge, Hop, Kind, is_source
 from .failures import brief, failures
-from .records import RunTrace, StepRecord
 from .work import INPUT, Place, Work, Works
 
 SHORT_SECONDS = 0.005

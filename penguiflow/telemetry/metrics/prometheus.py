@@ -15,7 +15,7 @@ from .metric_names import COMPATIBLE, METRICS, Metric
 if TYPE_CHECKING:
     from prometheus_client import Metric as Family
 
-    from .metrics import Metrics
+    from .observer import Metrics
 
 
 OF_SUMMARIES = ("flow", "node", "source", "target")

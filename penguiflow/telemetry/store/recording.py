@@ -12,9 +12,9 @@ from penguiflow.durations import StreamTiming, Waits
 from penguiflow.items import StreamOpened
 from penguiflow.observe import RunStarted, StepStarted
 
+from ..records import ErrorRecord
 from .coding import pack_timeline
 from .own_span import OwnSpan
-from .records import ErrorRecord
 
 Row = tuple[Any, ...]
 

@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 
+from ..records import RunTrace
 from .causes import seconds, why
 from .page_data import data, number
 from .page_drawing import drawings, text
-from .records import RunTrace
 
 _UNIT = re.compile(r"(\d) (s|ms|%)(?!\w)")
 _STYLES = ("page_style.css",)

@@ -10,7 +10,7 @@ import json
 import struct
 from typing import Any
 
-from .records import ErrorRecord, EventRecord
+from ..records import ErrorRecord, EventRecord
 
 MOST_PARTS = 4096
 """Timelines are far shorter; a longer one is damage."""

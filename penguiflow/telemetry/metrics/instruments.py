@@ -15,7 +15,7 @@ from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observa
 import penguiflow
 
 from .metric_names import METRICS, Metric
-from .metrics import Metrics
+from .observer import Metrics
 
 FRESH_SECONDS = 0.5
 """So long a reading serves the callbacks of a collection, each at most once."""

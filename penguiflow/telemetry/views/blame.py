@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Literal
 
-from .records import PartRecord
+from ..records import PartRecord
 from .work import INPUT, READER, Place, Work, Works
 
 Kind = Literal["node", "queue", "again", "source", "reader", "unread", "unknown"]

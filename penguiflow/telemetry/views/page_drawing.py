@@ -13,8 +13,8 @@ from html import escape
 from penguiflow.labels import printable
 from penguiflow.layout import Block, Name, Pair, arrange
 
+from ..records import PartRecord, RunTrace
 from .causes import seconds
-from .records import PartRecord, RunTrace
 from .work import INPUT, READER
 
 MOST_NODES = 80

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from penguiflow.whereabouts import is_users
 
-from .records import ErrorRecord
+from ..records import ErrorRecord
 
 MOST_CAUSES = 8
 LONGEST_TEXT = 2000

@@ -19,10 +19,10 @@ from urllib.parse import quote
 
 from penguiflow.durations import Waits
 
+from ..records import PartRecord, RunSummary, RunTrace, StepRecord, StreamRecord
 from .coding import read_error, read_events, read_json, unpack_timeline
 from .live import LiveRuntime, picture
 from .processes import Process
-from .records import PartRecord, RunSummary, RunTrace, StepRecord, StreamRecord
 from .schema import TraceStoreError, check_file, check_marks, explain
 
 __all__ = ["EmptyStoreError", "StoreReader", "TraceStoreError", "open_store"]

@@ -1,0 +1,1 @@
+"""Spans: runs, steps and streams as OpenTelemetry sees them."""

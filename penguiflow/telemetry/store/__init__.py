@@ -1,0 +1,1 @@
+"""The trace store: what happened, in a file of SQLite."""

@@ -1,0 +1,1 @@
+"""Views: a trace as text, as a page, and as the reason why it was slow."""
