@@ -59,6 +59,10 @@ class BatchLane(PassingLane):
         """Say whether a chunk could be begun at once: one at a time is."""
         return super().free_hands() if self.cursor is None else 0
 
+    def goes_on(self, own: BaseException | None) -> bool:
+        """Say whether code of the node is at work beyond the end; what has failed by itself is not."""
+        return own is None and self.cursor is not None
+
     def current(self) -> int:
         """Give the index of the chunk in progress."""
         return len(self.batch) - int(self.cursor.__length_hint__()) - 1
@@ -110,6 +114,7 @@ class BatchLane(PassingLane):
             self.wake()
         if run.watch is not None:
             self.rests()
+            self.tell_end()
         if self.writers == 0 or self.failing is not None:
             self.finish_if_over()
 

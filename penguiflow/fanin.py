@@ -185,6 +185,10 @@ class JoinLane(PassingLane):
             return False
         return bool(self.queue) and self.queue[0].verdict is not None
 
+    def goes_on(self, own: BaseException | None) -> bool:
+        """Say whether code of the node is at work beyond the end; what has failed by itself is not."""
+        return own is None and self.step is not None
+
     def quiet(self) -> bool:
         """Say whether all pairings are decided, and their results in the successors' hands."""
         return not self.queue and not self.out.stuck
@@ -246,11 +250,13 @@ class JoinLane(PassingLane):
                 else:
                     run.skip(self.station, pairing)
         finally:
+            self.step = None
             self.leave_place()
             self.scheduled = False
             run.busy -= 1
             self.wake()
             self.rests()
+            self.tell_end()
             self.finish_if_over()
 
     async def _join(self, worker: Worker, pairing: Pairing) -> None:

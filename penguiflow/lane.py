@@ -346,8 +346,21 @@ class PassingLane(Lane):
         if self.out.watch is not None:  # first: the run may end with the stream
             own = error if error is not self.error else None
             gone = terminal != "done" or error is not None
-            end_lane(self, "error" if own is not None else "cancelled" if gone else "done", own)
+            self.out.watch.ending = "error" if own is not None else "cancelled" if gone else "done", own
+            if not self.goes_on(own):
+                self.tell_end()
         self.out.end(terminal, error)
+
+    def goes_on(self, own: BaseException | None) -> bool:
+        """Say whether code of the node is at work beyond the end; what has failed by itself is not."""
+        return False
+
+    def tell_end(self) -> None:
+        """Tell that the work of the node on the stream is over, once, if that was put off till now."""
+        watch = self.out.watch
+        if watch is not None and watch.ending is not None:
+            (outcome, error), watch.ending = watch.ending, None
+            end_lane(self, outcome, error)
 
     def works(self) -> None:
         """Take note that there is work from now on, where time is kept."""

@@ -33,6 +33,10 @@ class ParallelLane(PassingLane):
         """Say whether everything that was taken is in its successors' hands."""
         return not self.out.stuck and not self.active
 
+    def goes_on(self, own: BaseException | None) -> bool:
+        """Say whether code of the node is at work beyond the end; what has failed is counted, too."""
+        return len(self.active) > (own is not None)
+
     def free_hands(self) -> int:
         """Say how many more chunks could be begun at once."""
         places = self.station.places
@@ -71,6 +75,8 @@ class ParallelLane(PassingLane):
             self.run.busy -= 1
             self.wake()
             self.rests()
+            if not self.active:
+                self.tell_end()
             self.finish_if_over()
 
     def rests(self) -> None:

@@ -239,6 +239,7 @@ def _stream_statistics(core: RunCore, leg: Any) -> StreamStatistics:
         credit=account.free if account is not None else 0,
         in_flight=account.out if account is not None else 0,
         terminal=leg.terminal,
+        waits=leg.watch.timing.waits(core.pool.parking.now()) if leg.watch is not None else None,
     )
 
 

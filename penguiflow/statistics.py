@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .durations import Waits
 from .items import Drop, Terminal
 from .lifecycle import Status
 from .station import NodeStatistics
@@ -53,6 +54,7 @@ class StreamStatistics:
         credit: how many may still be sent.
         in_flight: how many are out.
         terminal: how it ended, ``None`` while it is open.
+        waits: where its time went so far; ``None`` where nobody observes the run.
     """
 
     run_id: str
@@ -64,6 +66,7 @@ class StreamStatistics:
     credit: int
     in_flight: int
     terminal: Terminal | None
+    waits: Waits | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,7 +123,7 @@ class StreamWatch:
         sizeable: whether its payloads may be text or bytes.
     """
 
-    __slots__ = ("bytes", "drops", "first_at", "sizeable", "span", "step", "timing")
+    __slots__ = ("bytes", "drops", "ending", "first_at", "sizeable", "span", "step", "timing")
 
     def __init__(self, timing: Timing, step: int, span: Span | None, *, sizeable: bool) -> None:
         self.timing: Timing = timing
@@ -133,6 +133,7 @@ class StreamWatch:
         self.sizeable: bool = sizeable
         self.bytes: int | None = None
         self.drops: int = 0
+        self.ending: tuple[Outcome, BaseException | None] | None = None  # of the node's work, to be told
 
     def sent(self, batch: list[Chunk[Any]], now: float) -> None:
         """Take note of what goes out. Sizes are those of text and bytes; what else has none that is cheap."""

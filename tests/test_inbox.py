@@ -7,6 +7,7 @@ is kept, and what each item rode on comes home exactly when it is let go.
 from __future__ import annotations
 
 import functools
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -454,7 +455,7 @@ def test_a_full_edge_that_fails() -> None:
 def test_a_full_edge_refuses_what_a_stream_sends() -> None:
     """What does not fit is kept for the leg, which ends in band; it is reported, and given once."""
     over = edge_with(capacity=1, capacity_bytes=4, sizer=len, overflow="fail")
-    inbox: Any = new_inbox(over, Meter(over), Lane(), object(), len)
+    inbox: Any = new_inbox(over, Meter(over), Lane(), SimpleNamespace(watch=None), len)
     batch = sent(inbox, "aaa", "bbb", "c")
     assert [one.payload for one in inbox.items] == ["aaa"]
     assert inbox.take_refused() == batch[1:]

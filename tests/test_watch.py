@@ -273,6 +273,53 @@ async def test_cleanup_belongs_to_the_step(anyio_backend_name: str) -> None:
     assert books.of("RunEnded")[0].at >= ended.at
 
 
+@pytest.mark.virtual_time
+@pytest.mark.parametrize("kind", ["walking", "stepping", "unordered", "join"])
+@pytest.mark.parametrize("how", ["left", "cancelled"])
+async def test_a_node_on_chunks_ends_when_its_code_has(kind: str, how: str) -> None:
+    """Also where nobody reads its stream any more, or its run is over: it may still call other flows."""
+    options = {
+        "walking": {},
+        "stepping": {"retry": Retry(attempts=2)},
+        "unordered": {"ordered": False, "concurrency": 2},
+        "join": {},
+    }[kind]
+
+    async def finish() -> None:
+        try:
+            await anyio.sleep(1)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(0.5)
+
+    async def works(i: int) -> int:
+        if i > 0:
+            await finish()
+        return i
+
+    async def joins(a: int, b: int) -> int:
+        return await works(a)
+
+    @node
+    async def first(stream: Stream[int]) -> int:
+        chunk = await stream.next()
+        await anyio.sleep(0.2)  # the next one is at work
+        return chunk.payload
+
+    it = node(joins if kind == "join" else works, name="it", **options)
+    before = count >> [named("a"), named("b")] if kind == "join" else count
+
+    async def cancel(run: Any) -> None:
+        await anyio.sleep(0.2)
+        await run.cancel()
+
+    flow = Flow("f", before >> it >> first if how == "left" else before >> it)
+    books = await watched(flow, 3, anything if how == "left" else cancel)
+    (began,), (ended,) = books.of("StepStarted", "it"), books.of("StepEnded", "it")
+    assert ended.at - began.at >= (0.7 if how == "cancelled" else 1.5)
+    assert ended.outcome == "cancelled"
+
+
 # -- attempts
 
 

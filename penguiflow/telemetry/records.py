@@ -187,7 +187,7 @@ class RunTrace:
         steps: attempts at steps, as they began.
         streams: attempts at streams, as they were opened.
         left_out: how many records of it were not kept, for want of room.
-        diagnosis: what the process that has the run said last of what it waits for, while it is under way.
+        diagnosis: what its process said last of what it waits for; nothing where it has ended.
     """
 
     summary: RunSummary

@@ -8,7 +8,7 @@ kept.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from penguiflow.histogram import Windows
     from penguiflow.runtime import Runtime
-    from penguiflow.statistics import RuntimeStatistics
+    from penguiflow.statistics import RuntimeStatistics, StreamStatistics
 
 MOST_STREAMS = 200
 """So many streams are shown."""
@@ -91,7 +91,10 @@ class LiveEdge:
 
 @dataclass(frozen=True, slots=True)
 class LiveStream:
-    """An open stream, now; see `penguiflow.statistics.StreamStatistics`."""
+    """An open stream, now; see `penguiflow.statistics.StreamStatistics`.
+
+    ``waits`` are the seconds that it has waited so far for its source, its node and credit.
+    """
 
     run_id: str
     node: str
@@ -100,6 +103,7 @@ class LiveStream:
     window: int
     in_flight: int
     next_seq: int
+    waits: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,10 +231,12 @@ def _percentiles(windows: Windows | None) -> tuple[float | None, float | None]:
 
 def _streams(runtime: Runtime) -> tuple[Any, ...]:
     streams = sorted(runtime.streams(), key=lambda stream: stream.credit > 0 or not stream.window)
-    return tuple(
-        (one.run_id, one.node, one.stream_id, one.credit, one.window, one.in_flight, one.next_seq)
-        for one in streams[:MOST_STREAMS]
-    )
+    return tuple(_stream(one) for one in streams[:MOST_STREAMS])
+
+
+def _stream(one: StreamStatistics) -> tuple[Any, ...]:
+    waits = (one.waits.source, one.waits.node, one.waits.credit) if one.waits is not None else (0.0, 0.0, 0.0)
+    return (one.run_id, one.node, one.stream_id, one.credit, one.window, one.in_flight, one.next_seq, waits)
 
 
 def _diagnosis(runtime: Runtime) -> tuple[Any, ...]:
@@ -239,11 +245,21 @@ def _diagnosis(runtime: Runtime) -> tuple[Any, ...]:
     return tuple((one.run_id, one.sentences[:MOST_SENTENCES]) for one in found)
 
 
+def live_stream(one: Sequence[Any]) -> LiveStream:
+    """Make a stream of the plain values that were kept of it.
+
+    Raises:
+        TypeError, ValueError: something is missing.
+    """
+    run_id, node, stream_id, credit, window, in_flight, next_seq, (source, own, late) = one
+    return LiveStream(run_id, node, stream_id, credit, window, in_flight, next_seq, (source, own, late))
+
+
 def picture(pid: int, at: float, now: float, state: dict[str, Any]) -> LiveRuntime:
     """Make a picture of the plain values that were kept of it.
 
     Raises:
-        KeyError, TypeError: something is missing.
+        KeyError, TypeError, ValueError: something is missing.
     """
     names = ("flow", "runs", "waiting_runs", "started", "failed", "open_streams")
     return LiveRuntime(
@@ -252,7 +268,18 @@ def picture(pid: int, at: float, now: float, state: dict[str, Any]) -> LiveRunti
         silent=max(0.0, now - at),
         nodes=tuple(LiveNode(*one) for one in state["nodes"]),
         edges=tuple(LiveEdge(*one) for one in state["edges"]),
-        streams=tuple(LiveStream(*one) for one in state["streams"]),
+        streams=tuple(map(live_stream, state["streams"])),
         diagnosis=tuple((run_id, tuple(sentences)) for run_id, sentences in state["diagnosis"]),
         **{name: state[name] for name in names},
     )
+
+
+def seen_of(row: Any, live: dict[str, Any] | None) -> LiveStream | None:
+    """Give what the latest picture has of a stream that is open, or of the work of a node on it."""
+    if live is None or row["ended"] is not None or not row["stream_id"]:
+        return None
+    wanted = [row["node"], row["stream_id"]]
+    try:
+        return next((live_stream(one) for one in live["streams"] if one[1:3] == wanted), None)
+    except (ValueError, TypeError, KeyError):  # damaged, or written by a version that says it otherwise
+        return None

@@ -21,7 +21,7 @@ from penguiflow.durations import Waits
 
 from ..records import PartRecord, RunSummary, RunTrace, StepRecord, StreamRecord
 from .coding import read_error, read_events, read_json, unpack_timeline
-from .live import LiveRuntime, picture
+from .live import LiveRuntime, picture, seen_of
 from .processes import Process
 from .schema import TraceStoreError, check_file, check_marks, explain
 
@@ -185,12 +185,12 @@ class StoreReader:
             return RunTrace(
                 summary=summary,
                 parts=(self._root(row, summary), *map(_part, self._rows("parts", run))),
-                steps=tuple(sorted((_step(one, over) for one in steps), key=lambda step: step.started)),
+                steps=tuple(sorted((_step(one, over, live) for one in steps), key=lambda step: step.started)),
                 streams=tuple(
                     sorted((_stream(one, over, live) for one in streams), key=lambda stream: stream.started)
                 ),
                 left_out=row["left_out"],
-                diagnosis=_diagnosis(live, summary) if summary.status == "running" else (),
+                diagnosis=_diagnosis(live, summary),
             )
 
     def live(self) -> tuple[LiveRuntime, ...]:
@@ -349,9 +349,10 @@ def _part(row: Row) -> PartRecord:
     )
 
 
-def _step(row: Row, over: float | None) -> StepRecord:
+def _step(row: Row, over: float | None, live: dict[str, Any] | None) -> StepRecord:
     """Give a step; where its end got lost, it ends with its run."""
     left = row["ended"] is None and over is not None
+    seen = seen_of(row, live)
     return StepRecord(
         part=row["part"],
         step=row["step"],
@@ -362,7 +363,7 @@ def _step(row: Row, over: float | None) -> StepRecord:
         ended=over if left else row["ended"],
         queued=row["queued"],
         outcome="cancelled" if left else row["outcome"],
-        waits=_waits(row),
+        waits=Waits(*seen.waits) if seen is not None else _waits(row),
         error=read_error(row["error"]),
         events=read_events(row["events"]),
     )
@@ -371,11 +372,7 @@ def _step(row: Row, over: float | None) -> StepRecord:
 def _stream(row: Row, over: float | None, live: dict[str, Any] | None) -> StreamRecord:
     """Give a stream; of one that is open, the latest picture knows how many chunks it has."""
     left = row["ended"] is None and over is not None
-    chunks = row["chunks"]
-    if row["ended"] is None and live is not None:
-        chunks = next(
-            (one[6] for one in live["streams"] if one[1:3] == [row["node"], row["stream_id"]]), chunks
-        )
+    seen = seen_of(row, live)
     return StreamRecord(
         part=row["part"],
         step=row["step"],
@@ -385,12 +382,12 @@ def _stream(row: Row, over: float | None, live: dict[str, Any] | None) -> Stream
         started=row["started"],
         ended=over if left else row["ended"],
         terminal="cancelled" if left else row["terminal"],
-        chunks=chunks,
+        chunks=seen.next_seq if seen is not None else row["chunks"],
         bytes=row["bytes"],
         gaps=row["gaps"],
         drops=row["drops"],
         first_chunk=row["first_chunk"],
-        waits=_waits(row),
+        waits=Waits(*seen.waits) if seen is not None else _waits(row),
         timeline=unpack_timeline(row["timeline"]),
         error=read_error(row["error"]),
     )

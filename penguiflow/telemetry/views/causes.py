@@ -69,6 +69,8 @@ def _status(trace: RunTrace, works: Works) -> Iterator[str]:
         yield (
             f"The run is lost: the process that had it is gone, {took} after it began; {_at_work(trace, '')}."
         )
+        if trace.diagnosis:
+            yield f"The last that its process said of it: {' '.join(trace.diagnosis)}"
     elif summary.status not in OVER:
         yield from trace.diagnosis
         yield f"The run is {summary.status} since {took}; {_at_work(trace, '')}."
