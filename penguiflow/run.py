@@ -146,9 +146,10 @@ class Run:
         """Send a command that overtakes data.
 
         Args:
-            kind: ``cancel``, ``pause``, ``resume``, ``flush``, or any other for the nodes'
-            ``ctx.controls()``. payload: what the command needs. to: the path, or the name, of the only
-            node it is for. stream_id: the only stream it is for; it may be over already.
+            kind: ``cancel``, ``pause``, ``resume``, ``flush``, or any other for ``ctx.controls()``.
+            payload: what the command needs.
+            to: the path, or the name, of the only node it is for.
+            stream_id: the only stream it is for; it may be over already.
 
         Raises:
             ValueError: the kind is empty; ``to`` is no node of the flow; ``pause`` or ``resume`` are for a

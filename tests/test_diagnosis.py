@@ -9,6 +9,7 @@ from typing import Any
 
 import anyio
 import pytest
+from plain_nodes import count, echo, hop, plain
 
 from penguiflow import Context, Flow, Gathered, Retry, Runtime, Spread, Stream, edge, node, source
 from penguiflow.diagnosis import Diagnosis
@@ -33,25 +34,6 @@ HERE = r"awaiting sleep_forever at test_diagnosis\.py:\d+ in stuck: `await anyio
 
 
 @node
-async def hop(i: int) -> int:
-    """Hand on."""
-    return i
-
-
-@node
-def plain(i: int) -> int:
-    """Hand on at once."""
-    return i
-
-
-@node
-async def count(n: int) -> AsyncIterator[int]:
-    """Yield 0 to n - 1."""
-    for i in range(n):
-        yield i
-
-
-@node
 async def slow(i: int) -> int:
     """Never come back."""
     await stuck()
@@ -63,13 +45,6 @@ async def starts(n: int) -> AsyncIterator[int]:
     """Give one, and never come back."""
     yield n
     await stuck()
-
-
-@node
-async def echo(stream: Stream[int]) -> AsyncIterator[int]:
-    """Yield what comes."""
-    async for i in stream:
-        yield i
 
 
 @node

@@ -11,6 +11,7 @@ from typing import Any
 import anyio
 import pytest
 from fuzz.books import Books
+from plain_nodes import count, hop, plain, total
 
 import penguiflow.watch
 from penguiflow import Context, Flow, Headers, Message, Retry, Stream, node
@@ -26,31 +27,6 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     if request.node.get_closest_marker("virtual_time"):
         return virtual_backend(request.param)
     return request.param, {}
-
-
-@node
-async def hop(i: int) -> int:
-    """Hand on."""
-    return i
-
-
-@node
-def plain(i: int) -> int:
-    """Hand on at once."""
-    return i
-
-
-@node
-async def count(n: int) -> AsyncIterator[int]:
-    """Yield 0 to n - 1."""
-    for i in range(n):
-        yield i
-
-
-@node
-async def total(stream: Stream[int]) -> int:
-    """Sum up."""
-    return sum([i async for i in stream])
 
 
 def all_kinds() -> Flow:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["span", "attribute", "event", "metric"]
+Kind = Literal["span", "attribute", "event"]
 
 SECONDS = "s"
 
@@ -102,8 +102,10 @@ class Name:
     """One name, as the documentation tells it.
 
     Attributes:
-        name: how it is written. kind: what is called so. unit: of its value: ``s`` for seconds, ``By`` for
-            bytes, ``{chunk}`` and the like for what is counted; empty for texts, and where there is no value.
+        name: how it is written.
+        kind: what is called so.
+        unit: of its value: ``s`` for seconds, ``By`` for bytes, ``{chunk}`` and the like for what is counted;
+            empty for texts, and where there is no value.
         meaning: one line.
     """
 
@@ -187,6 +189,3 @@ NAMES: tuple[Name, ...] = (
     Name(MESSAGING_COUNT, "attribute", "{chunk}", "on a stream: how many chunks it had"),
 )
 """All names of spans, of their attributes and of their events."""
-
-METRICS: tuple[Name, ...] = ()
-"""All names of metrics."""

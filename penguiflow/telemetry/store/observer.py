@@ -64,8 +64,7 @@ class TraceStore:
         path: the file; made if it is not there.
         max_age: seconds after which a run is deleted.
         max_bytes: how large the file may get before the oldest runs are deleted. (What SQLite writes first,
-        beside
-            it, adds a few megabytes.)
+            beside it, adds a few megabytes.)
         max_records_per_run: how many attempts at steps and streams are kept of a run.
         interval: seconds between two pictures for `penguiflow top`.
 
@@ -91,6 +90,8 @@ class TraceStore:
             check_seconds_given(name, seconds)
         for name, limit in (("max_bytes", max_bytes), ("max_records_per_run", max_records_per_run)):
             check_count(name, limit)
+        if interval == 0:
+            raise ValueError("interval=0: seconds, more than 0")
         self.interval: float = interval
         self._most = max_records_per_run
         self._runs: dict[str, OpenRun] = {}

@@ -169,8 +169,7 @@ class StoreReader:
 
         Args:
             run_id: its id, or as much of its beginning as no other run has; ``last`` for the newest. Where
-            an id
-                was used several times, the newest of these is meant.
+                an id was used several times, the newest of these is meant.
 
         Raises:
             TraceStoreError: there is no such run, or there are several; or the store can't be read.
