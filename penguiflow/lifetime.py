@@ -17,7 +17,7 @@ from .lifecycle import FINAL, TERMINAL_OF, Status, may_follow
 from .observe import RunEnded
 from .record import NEVER, NOTHING, RunRecord
 from .waiting import Stopped
-from .watch import begin_watch
+from .watch import Watch, begin_watch
 from .wire.traceparent import parse
 
 if TYPE_CHECKING:
@@ -40,7 +40,10 @@ class Lifetime(RunRecord):
     resumers: tuple[Wait, ...]
     silent: bool
     status: Status
+    timed: float | None
     timers: tuple[Any, ...]
+    trace_id: str
+    watch: Watch | None
 
     # -- beginning
 

@@ -38,6 +38,11 @@ class Tally(Histogram):
 
     __slots__ = ()
 
+    count: int
+    total: float
+    maximum: float
+    lowest: float
+
     def merge(self, other: Histogram | Packed) -> None:
         """Take over all samples of another one, which stays as it is."""
         if self.count or not isinstance(other, Histogram):

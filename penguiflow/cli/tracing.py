@@ -9,7 +9,7 @@ import os
 import re
 import sys
 import time
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -72,17 +72,21 @@ def run_observed(
     with ExitStack() as stack:
         observers: list[Observer] = []
         if collector is not None:
-            observers.append(stack.enter_context(_over_otlp(collector)))
+            observers.append(_over_otlp(collector, stack))
         if store is None:
             show(flow, payload, json=json, observers=observers)
         else:
             _run_traced(flow, payload, store, observers, json=json)
 
 
-def _over_otlp(url: str) -> AbstractContextManager[Observer]:
+def _over_otlp(url: str, stack: ExitStack) -> Observer:
+    """Give what sends spans to a collector, until the stack is left."""
     if not url.startswith(("http://", "https://")):
         raise CommandError(f"--otlp {url!r}: the URL of a collector is needed: http://HOST:4318/v1/traces")
-    return over_otlp(url)
+    try:
+        return stack.enter_context(over_otlp(url))
+    except ImportError as error:
+        raise CommandError(str(error)) from error
 
 
 def _run_traced(flow: Flow, payload: Any, path: Path, others: list[Observer], *, json: bool = False) -> None:

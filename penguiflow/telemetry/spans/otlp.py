@@ -29,12 +29,12 @@ def over_otlp(url: str, service: str = "penguiflow") -> Iterator[OpenTelemetry]:
         service: the name of the service that the spans belong to.
 
     Raises:
-        RuntimeError: the exporter is not installed; the text names the extra.
+        ImportError: the exporter is not installed; the text names the extra.
     """
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     except ImportError as missing:
-        raise RuntimeError("OTLP needs the extra: pip install 'penguiflow[telemetry]'") from missing
+        raise ImportError("OTLP needs the extra: pip install 'penguiflow[telemetry]'") from missing
     provider = TracerProvider(resource=Resource.create({"service.name": service}))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(url, timeout=2)))
     try:
