@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import CreditError, DeadlineExceeded, RunCancelled
 from .lifecycle import FINAL, TERMINAL_OF, Status, may_follow
-from .observe import RunEnded
+from .observe import RunEnded, RunRead
 from .record import NEVER, NOTHING, RunRecord
 from .waiting import Stopped
 from .watch import Watch, begin_watch
@@ -252,6 +252,13 @@ class Lifetime(RunRecord):
             waiter = self.pool.parking.waiter()
             self.enders = (*self.enders, waiter)
             await waiter
+
+    def was_read(self) -> None:
+        """Tell, once, that the reader has got everything."""
+        watch = self.watch
+        if watch is not None and not watch.was_read and self.engine.state != "closed":
+            watch.was_read = True
+            self.notify(RunRead(self.id, self.engine.flow.name, watch.part, self.pool.parking.now()))
 
     def read_out(self) -> bool:
         """Say whether the reader has got everything; raises the error that the run ended with."""

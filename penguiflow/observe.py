@@ -165,6 +165,19 @@ class RunEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class RunRead:
+    """The reader of a run has taken the last of it, and got no error.
+
+    The one event that comes after `RunEnded`: what fits into its windows does not keep a run waiting.
+    """
+
+    run_id: str
+    flow: str
+    part: int = 0
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class StepStarted:
     """A step has begun; a node's work on one stream, chunk by chunk, is one step, named by ``stream_id``.
 

@@ -157,6 +157,8 @@ class Outbox:
         """Say whether the run is over, now that everything is taken; raises the error that it ended with."""
         run = self.run
         if run.read_out():
+            if run.watch is not None:
+                run.was_read()
             return True
         if run.busy == 0:
             run.at_rest()

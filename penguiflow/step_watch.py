@@ -164,12 +164,12 @@ def next_step_attempt(step: Step, kept: StepWatch) -> None:
 
 
 def begin_wait(step: Waiting, wait: Wait) -> None:
-    """Take note that a step waits: for its input, or on behalf of one of its streams."""
+    """Take note that a step waits: for its input, for one of its streams, or because its run is paused."""
     now = wait.since = step.run.pool.parking.now()
     if step.watch is not None and step.watch.timing is not None:
         step.watch.timing.turn(wait.state, now)
     for leg in _concerned(step, wait):
-        if leg.watch is not None and (wait.state == SOURCE or leg is wait.leg):
+        if leg.watch is not None and (wait.state == SOURCE or wait.leg in (leg, step.run)):
             leg.watch.timing.turn(wait.state, now)
 
 

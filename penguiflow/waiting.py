@@ -262,7 +262,7 @@ class Waiting:
     async def wait_for_resume(self) -> None:
         """Wait while the run is paused."""
         while self.run.paused and not self.run.stopped:
-            wait = Wait(self.run, f"{self.station.site.key} is paused")
+            wait = Wait(self.run, f"{self.station.site.key} is paused", self.run)
             self.run.resumers = (*self.run.resumers, wait)
             await self.wait(wait)
 

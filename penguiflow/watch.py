@@ -48,7 +48,7 @@ class Watch:
         parts: numbers the parts of the run.
     """
 
-    __slots__ = ("_observers", "_origins", "_steps", "followers", "part", "parts")
+    __slots__ = ("_observers", "_origins", "_steps", "followers", "part", "parts", "was_read")
 
     def __init__(
         self, observers: Observers, followers: tuple[Observer, ...], part: int, parts: itertools.count[int]
@@ -59,6 +59,7 @@ class Watch:
         self._origins: dict[int, Span | None] = {}  # of chunks that wait in a slot of a join
         self.part: int = part
         self.parts: itertools.count[int] = parts
+        self.was_read: bool = False
 
     def next_step(self) -> int:
         """Give the number of one more step."""

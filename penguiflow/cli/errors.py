@@ -10,7 +10,10 @@ class UnshowableError(Exception):
 
 
 def one_line(error: BaseException) -> str:
-    """Put an error and what caused it into one line; a group of one is that one."""
+    """Put an error and what caused it into one line; a group of one is that one.
+
+    What a terminal would obey is left out: the text of an error may come from anywhere.
+    """
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     text = _described(error)
@@ -19,7 +22,7 @@ def one_line(error: BaseException) -> str:
         text = f"{text}: {_described(cause)}"
     elif cause is not None and type(cause).__name__ not in text:
         text = f"{text} ({type(cause).__name__})"
-    return " ".join(text.split())
+    return "".join(char if char.isprintable() else "�" for char in " ".join(text.split()))
 
 
 def _described(error: BaseException) -> str:

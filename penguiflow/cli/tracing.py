@@ -5,6 +5,7 @@ the wing `telemetry` knows; how a screen is drawn again and again, `screen`.
 """
 
 import argparse
+import json
 import os
 import re
 import sys
@@ -152,9 +153,9 @@ def add_commands(commands: Any, common: argparse.ArgumentParser, output: argpars
     listed.add_argument("--node", help="that had a step of this node")
     listed.add_argument("--tenant")
     listed.add_argument("--flow")
-    listed.add_argument("--longer", type=float, metavar="SECONDS", help="that took longer")
-    listed.add_argument("--shorter", type=float, metavar="SECONDS", help="that took less")
-    listed.add_argument("--limit", type=int, default=50, metavar="N", help="how many at most (50)")
+    listed.add_argument("--longer", type=_duration, metavar="SECONDS", help="that took longer")
+    listed.add_argument("--shorter", type=_duration, metavar="SECONDS", help="that took less")
+    listed.add_argument("--limit", type=_number, default=50, metavar="N", help="how many at most (50)")
     trace.set_defaults(command=_trace)
 
     top = commands.add_parser("top", parents=[common], help="watch the runtimes that write a trace store")
@@ -171,6 +172,8 @@ def _trace(options: argparse.Namespace) -> None:
     path, run = _what(options.what, options.store)
     if run is None and (options.why or options.html):
         raise CommandError("--why and --html tell of one run: name it, or say last")
+    if run is not None and (given := _filters(options)):
+        raise CommandError(f"{', '.join(given)} choose among runs for the list; here one run is named: {run}")
     try:
         with open_store(path) as store:
             if run is not None:
@@ -181,6 +184,12 @@ def _trace(options: argparse.Namespace) -> None:
                 list_runs(store, options)
     except TraceStoreError as error:
         raise CommandError(str(error)) from error
+
+
+def _filters(options: argparse.Namespace) -> list[str]:
+    """Give which filters were given."""
+    names = "since until status node tenant flow longer shorter".split()
+    return [f"--{name}" for name in names if getattr(options, name) is not None]
 
 
 def _what(words: list[str], store: Path | None) -> tuple[Path, str | None]:
@@ -196,6 +205,22 @@ def _what(words: list[str], store: Path | None) -> tuple[Path, str | None]:
         raise CommandError(f"--store names the store already, so {' '.join(words)!r} should be one run")
     store = store or Path(os.environ.get(VARIABLE) or DEFAULT_STORE)
     return store, words[0] if words else None
+
+
+def _duration(text: str) -> float:
+    """Read a number of seconds."""
+    seconds = float(text)
+    if not 0 <= seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+    return seconds
+
+
+def _number(text: str) -> int:
+    """Read a number of runs."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of runs; 1 is the least")
+    return number
 
 
 def _moment(text: str) -> float:
@@ -223,7 +248,8 @@ def _show_run(store: StoreReader, run: str, options: argparse.Namespace) -> None
     if options.html:
         _write(options.html, page(trace))
     if options.why:
-        print("\n".join(clean(sentence) for sentence in why(trace)))
+        sentences = [clean(sentence) for sentence in why(trace)]
+        print(json.dumps(sentences, ensure_ascii=False) if options.json else "\n".join(sentences))
     elif options.json:
         print(as_json(trace))
     elif not options.html and not (options.follow and not sys.stdout.isatty()):

@@ -163,6 +163,8 @@ class RunSummary:
         steps: how many attempts at steps it had.
         streams: how many streams.
         error: one line, where it failed.
+        read: how many seconds after its end the reader had taken the last of it; 0 where that was at once, or
+            did not happen.
     """
 
     run_id: str
@@ -175,6 +177,7 @@ class RunSummary:
     steps: int
     streams: int
     error: str
+    read: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

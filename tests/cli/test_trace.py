@@ -342,3 +342,25 @@ def test_the_help_names_the_commands(command: Command) -> None:
     assert "trace" in shown
     assert "top" in shown
     assert "--follow" in command("trace", "--help").stdout
+
+
+def test_what_makes_no_sense_is_refused(command: Command) -> None:
+    """Filters are for the list, numbers are numbers of something; each is said in one line."""
+    traced(command, "flows:flow", "a b")
+    for words, said in (
+        (["last", "--status", "failed"], "--status"),
+        (["--limit", "0"], "--limit"),
+        (["--longer", "nan"], "--longer"),
+        (["--shorter", "-1"], "--shorter"),
+    ):
+        done = command("trace", "runs.db", *words)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert said in done.stderr
+
+
+def test_the_reason_as_json(command: Command) -> None:
+    """A program reads the sentences one by one."""
+    traced(command, "flows:division", "0")
+    sentences = json.loads(command("trace", "last", "--why", "--json").stdout)
+    assert sentences[0].startswith("Node ")
+    assert "ZeroDivisionError" in sentences[0]

@@ -48,6 +48,7 @@ class BookedRun:
     flow: str
     caller: tuple[int, int] | None
     over: bool = False
+    read: bool = False
     steps: list[BookedStep] = field(default_factory=list)
     streams: dict[tuple[str, str], BookedStream] = field(default_factory=dict)
     given_up: list[int] = field(default_factory=list)
@@ -141,6 +142,13 @@ class Ledger:
             ]
             self._see(parts == [0], f"parts {parts} are not over", event)
         run.over, run.given_up = True, left
+
+    def _RunRead(self, event: Any) -> None:
+        self._tick(event, event.at)
+        run = self.runs.get((event.run_id, event.part))
+        self._see(run is not None and run.over and not run.read, "read before its end, or twice", event)
+        if run is not None:
+            run.read = True
 
     def _run_of(self, event: Any) -> BookedRun | None:
         run = self.runs.get((event.run_id, event.part))

@@ -51,3 +51,14 @@ async def test_without_a_meter_provider_nothing_is_measured() -> None:
     async with Flow("f", double).open(observers=[observer]) as runtime:
         assert await runtime.call(1) == 2
         assert runtime.measures() is None
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"tracer_provider": 5}, {"tracer_provider": TracerProvider}, {"meter_provider": object()}],
+    ids=["a number", "a class", "an object"],
+)
+def test_what_is_no_provider_is_refused_at_once(given: dict[str, Any]) -> None:
+    """Not when a flow is opened, where it would be silenced."""
+    with pytest.raises(TypeError, match="a provider is needed"):
+        OpenTelemetry(**given)

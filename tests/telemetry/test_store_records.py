@@ -13,7 +13,7 @@ import pytest
 
 from penguiflow import Context, Flow, FlowError, Headers, Retry, Stream, edge, node
 from penguiflow.observe import SPAN, RunStarted, StepStarted
-from penguiflow.telemetry import TraceStore
+from penguiflow.telemetry import TraceStore, why
 from penguiflow.telemetry.records import RunTrace
 from penguiflow.telemetry.store.reading import TraceStoreError, open_store
 
@@ -444,3 +444,42 @@ async def test_a_prefix_of_several(tmp_path: Path) -> None:
 def test_limits_are_checked(tmp_path: Path, option: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error, match=next(iter(option))):
         TraceStore(tmp_path / "r.db", **option)
+
+
+async def test_a_reader_who_takes_his_time_behind_the_end_is_told_of(tmp_path: Path) -> None:
+    """What fits into the windows does not keep a run waiting: it is over, and yet its reader was slow."""
+    path = tmp_path / "r.db"
+
+    @node
+    async def letters(text: str) -> AsyncIterator[str]:
+        for letter in text:
+            yield letter
+
+    async with Flow("f", letters).open(observers=[TraceStore(path)]) as runtime:
+        async with runtime.run("abc", run_id="slow") as run:
+            async for _ in run:
+                await anyio.sleep(0.05)
+        assert await runtime.call("abc", run_id="quick") == ["a", "b", "c"]
+    with open_store(path) as reader:
+        slow, quick = reader.trace("slow"), reader.trace("quick")
+    assert 0.1 <= slow.summary.read <= 5.0
+    assert why(slow)[0].startswith("The reader was slow: the run was over after ")
+    assert quick.summary.read == 0.0
+
+
+async def test_the_members_of_a_group_are_no_causes_of_each_other(tmp_path: Path) -> None:
+    """They stand side by side, and are told in one line."""
+    path = tmp_path / "r.db"
+
+    @node
+    async def breaks(n: int) -> int:
+        raise ExceptionGroup("many", [ValueError("a"), KeyError("b")])
+
+    async with Flow("f", breaks).open(observers=[TraceStore(path)]) as runtime:
+        with pytest.raises(FlowError):
+            await runtime.call(1, run_id="r")
+    with open_store(path) as reader:
+        error = reader.trace("r").steps[0].error
+    assert error is not None
+    (cause,) = error.causes
+    assert cause.startswith("ExceptionGroup: many (2 sub-exceptions): ValueError: a; KeyError: 'b'")

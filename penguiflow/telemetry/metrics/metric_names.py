@@ -130,7 +130,12 @@ OBSERVER_ERRORS = Metric(
     "penguiflow.observer.errors", "counter", "{observer}", FLOW, "Observers that failed and were silenced"
 )
 RUN_DURATION = spread(
-    "penguiflow.run.duration", "s", "{run}", FLOW, "how long runs took, all waiting included", has_ratio=True
+    "penguiflow.run.duration",
+    "s",
+    "{run}",
+    FLOW,
+    "how long runs took, from their admission on",
+    has_ratio=True,
 )
 
 # nodes

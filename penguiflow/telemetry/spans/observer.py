@@ -85,6 +85,12 @@ class OpenTelemetry:
         tracer_provider: TracerProvider | None = None,
         meter_provider: MeterProvider | None = None,
     ) -> None:
+        for name, given, method in (
+            ("tracer_provider", tracer_provider, "get_tracer"),
+            ("meter_provider", meter_provider, "get_meter"),
+        ):
+            if given is not None and (isinstance(given, type) or not callable(getattr(given, method, None))):
+                raise TypeError(f"OpenTelemetry({name}={given!r}): a provider is needed, one with {method}()")
         self.tracer_provider: TracerProvider | None = tracer_provider
         self.meter_provider: MeterProvider | None = meter_provider
         self.errors: int = 0  # so many events have led to an error

@@ -22,6 +22,7 @@ from penguiflow.items import Drop, StreamEnded, StreamOpened, StreamRestarted
 from penguiflow.observe import (
     SPAN,
     RunEnded,
+    RunRead,
     RunStarted,
     RuntimeClosed,
     RuntimeOpened,
@@ -43,6 +44,12 @@ if TYPE_CHECKING:
 
 MOST_PENDING = 10_000
 """So many rows may wait for the disk; those that come then are left out."""
+
+MOST_UNREAD = 1000
+"""So many runs that are over are kept in mind until their readers have taken the last of them."""
+
+WORTH_TELLING_SECONDS = 0.005
+"""A reader who has taken everything so soon after the end is not told of."""
 
 LAST_SECONDS = 2.0
 """So long the end of the last runtime waits for the disk."""
@@ -95,6 +102,7 @@ class TraceStore:
         self.interval: float = interval
         self._most = max_records_per_run
         self._runs: dict[str, OpenRun] = {}
+        self._unread: dict[str, tuple[float, Row]] = {}
         self._plans: dict[str, tuple[str, Row]] = {}
         self._cameras: dict[int, Camera] = {}
         self._numbers = itertools.count(1)
@@ -109,6 +117,7 @@ class TraceStore:
             RuntimeClosed: self._runtime_closed,
             RunStarted: self._run_started,
             RunEnded: self._run_ended,
+            RunRead: self._run_read,
             StepStarted: self._step_started,
             StepRetried: self._step_retried,
             StepEnded: self._step_ended,
@@ -212,7 +221,19 @@ class TraceStore:
         for part in run.parts.values():
             self._put(run, PARTS, part.row(run, event.at, event.status))
         del self._runs[event.run_id]
-        self._put(run, RUNS, run.row(event.at, event.status, error))
+        row = run.row(event.at, event.status, error)
+        self._put(run, RUNS, row)
+        if event.status == "done":
+            self._unread[event.run_id] = (event.at, row)
+            if len(self._unread) > MOST_UNREAD:
+                del self._unread[next(iter(self._unread))]
+
+    def _run_read(self, event: RunRead) -> None:
+        if event.part:
+            return
+        ended, row = self._unread.pop(event.run_id, (event.at, ()))
+        if row and event.at - ended >= WORTH_TELLING_SECONDS:
+            self._writer.put(RUNS, (*row[:-1], event.at - ended))
 
     def _close_all(self, run: OpenRun, event: RunEnded) -> None:
         """End what nobody has told the end of: steps whose cleanup was given up."""

@@ -26,7 +26,7 @@ def record(error: BaseException) -> ErrorRecord:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Give an error and what it comes from, nearest first; of a group, its members in their order."""
+    """Give an error and what it comes from, nearest first."""
     seen: set[int] = set()
     waiting = [error]
     while waiting and len(seen) <= MOST_CAUSES:
@@ -35,8 +35,6 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
             continue
         seen.add(id(one))
         yield one
-        if isinstance(one, BaseExceptionGroup):
-            waiting.extend(one.exceptions)
         if one.__cause__ is not None:
             waiting.append(one.__cause__)
         elif one.__context__ is not None and not one.__suppress_context__:
@@ -58,4 +56,7 @@ def _text(error: BaseException) -> str:
         text = str(error)
     except Exception:
         return ""  # its class still says something
+    if isinstance(error, BaseExceptionGroup):  # its members stand side by side: none is the cause of another
+        members = (f"{type(one).__name__}: {_text(one)}" for one in error.exceptions[:MOST_CAUSES])
+        text = f"{text}: {'; '.join(members)}"
     return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…"

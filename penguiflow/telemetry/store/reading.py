@@ -287,6 +287,7 @@ class StoreReader:
             steps=steps,
             streams=streams,
             error=" ".join(said.split()),
+            read=row["read_seconds"] or 0.0,
         )
 
     def _root(self, row: Row, summary: RunSummary) -> PartRecord:

@@ -209,7 +209,7 @@ class OpenRun:
     def row(
         self, ended: float | None = None, status: str = "running", error: ErrorRecord | None = None
     ) -> Row:
-        """Give it as it stands."""
+        """Give it as it stands; it has not been read to its end."""
         return (
             self.key,
             self.process,
@@ -225,4 +225,5 @@ class OpenRun:
             self.left_out,
             self.plan or None,
             error,
+            0.0,
         )

@@ -59,7 +59,7 @@ TABLES: tuple[Table, ...] = (
         "runs",
         tuple(
             "run process run_id flow trace_id tenant started ended".split()
-            + "status steps streams left_out plan error".split()
+            + "status steps streams left_out plan error read_seconds".split()
         ),
         1,
     ),

@@ -6,9 +6,10 @@ culprit. The walk that finds it is `blame`'s business.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
-from ..records import RunTrace, StepRecord
+from ..records import EventRecord, RunTrace, StepRecord
 from .blame import THE_READER, Blame, Charge, Hop, Kind, is_source
 from .failures import brief, failures
 from .work import INPUT, Place, Work, Works
@@ -104,6 +105,13 @@ def _slowness(trace: RunTrace, works: Works) -> Iterator[str]:
     whole = works.now - trace.summary.started
     if not trace.steps and not trace.streams:
         yield "Nothing is known of what its nodes and the reader did: no step and no stream was recorded."
+        return
+    late = trace.summary.read
+    if late >= SHORT_SECONDS and late >= DOMINATES * (whole + late):
+        over = f"the run was over after {seconds(whole)}"
+        yield f"The reader was slow: {over}, and the reader had taken the last of it {seconds(late)} later."
+        yield "What was left then fitted into the windows: nothing in the run waited for its reader."
+        yield _HINTS["reader"].format(culprit="the reader")
         return
     blame = Blame(works)
     ranked = sorted(blame.charges.items(), key=lambda item: (-item[1].total, item[0]))
@@ -237,15 +245,11 @@ def _attempts(place: Place, trace: RunTrace, kind: Kind) -> Iterator[str]:
     if kind in ("reader", "source") or not steps:
         return
     number = len({step.step for step in steps})
-    retried = [step for step in steps if step.error is not None]
-    retries = (
-        len(steps)
-        - number
-        + sum(event.name == "retry" and step.stream_id is not None for step in steps for event in step.events)
-    )
+    again = [event for step in steps if step.stream_id for event in step.events if event.name == "retry"]
+    retries = len(steps) - number + len(again)
     if retries:
         once = "1 step" if number == 1 else f"{number} steps"
-        yield f"Node {place[1]} had {number + retries} attempts at {once}{_reasons(retried)}."
+        yield f"Node {place[1]} had {number + retries} attempts at {once}{_reasons(steps, again)}."
     queued = sum(step.queued for step in steps if step.attempt == 1)
     if kind == "queue" or (number > 1 and queued > 0):
         longest = max(step.queued for step in steps)
@@ -253,13 +257,13 @@ def _attempts(place: Place, trace: RunTrace, kind: Kind) -> Iterator[str]:
         yield f"Its steps waited {mean} for a free place on average, {seconds(longest)} at most."
 
 
-def _reasons(steps: list[StepRecord]) -> str:
-    if not steps:
+def _reasons(steps: list[StepRecord], again: list[EventRecord]) -> str:
+    """Say what attempts have failed with: those of steps, and those at a chunk."""
+    errors = [brief(step.error) for step in steps if step.error is not None]
+    errors += [str(event.attributes["error"]) for event in again if event.attributes.get("error")]
+    counts = Counter(errors)
+    if not counts:
         return ""
-    counts: dict[str, int] = {}
-    for step in steps:
-        if step.error is not None:
-            counts[brief(step.error)] = counts.get(brief(step.error), 0) + 1
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     told = [f"{'once' if count == 1 else f'{count} times'} with {text}" for text, count in ranked[:2]]
     return f", and failed {', '.join(told)}"

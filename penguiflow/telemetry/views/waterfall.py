@@ -135,6 +135,7 @@ class _Waterfall:
         yield from _wrapped([paint(name, BOLD), flow, paint.status(run.status)], self._width, " · ")
         took = "has taken" if run.status == "running" else "took"
         facts = [f"started {moment(run.started)}", f"{took} {seconds(run.seconds)}"]
+        facts += [f"read {seconds(run.read)} later"] if run.read else []
         facts += [f"tenant {clean(run.tenant)}"] if run.tenant is not None else []
         facts += [f"trace {clean(run.trace_id)}"]
         yield from _wrapped(list(map(self._short, facts)), self._width, " · ")
