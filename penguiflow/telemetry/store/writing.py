@@ -313,7 +313,10 @@ class Writer:
     def _give_up(self) -> None:
         if self.pending:
             self.lost += self.pending
-            self._say(f"the trace store {str(self.path)!r} was not ready at the end: records are left out")
+            if not self._failing:  # else it was said why
+                self._say(
+                    f"the trace store {str(self.path)!r} was not ready at the end: records are left out"
+                )
             self._batch = []
             self._rows.clear()
 
