@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from penguiflow.telemetry import TraceStoreError, open_store
+
 from .conftest import Command
 
 TRACED = re.compile(r"penguiflow: run ([0-9a-f]+) traced in runs\.db\n")
@@ -213,6 +215,15 @@ def until(condition: Callable[[], bool], seconds: float = 20) -> None:
         time.sleep(0.05)
 
 
+def has_a_run(path: Path) -> bool:
+    """Say whether a store has a run yet."""
+    try:
+        with open_store(path) as store:
+            return bool(store.runs())
+    except TraceStoreError:
+        return False
+
+
 def test_one_follows_while_another_runs(command: Command, start: Start) -> None:
     """What begins and ends in one process is seen from another, without a terminal line by line."""
     running = start("run", "--trace", "runs.db", "flows:sleeping", "x")
@@ -328,7 +339,7 @@ def test_a_run_is_followed_in_a_terminal(start: Start, folder: Path, environment
     assert running.stdout is not None
     running.stdout.readline()
     until((folder / "runs.db").exists)
-    time.sleep(0.5)
+    until(lambda: has_a_run(folder / "runs.db"))
     with terminal(folder, environment, "trace", "last", "--follow") as (fd, pid):
         seen(fd, "running")
         running.send_signal(signal.SIGINT)

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,13 @@ def move(path: Path, to: Path) -> None:
     for suffix in ("", "-wal", "-shm"):
         if os.path.exists(f"{path}{suffix}"):
             os.rename(f"{path}{suffix}", f"{to}{suffix}")
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what the thread of the store does."""
+    with anyio.fail_after(20):
+        while not condition():  # noqa: ASYNC110
+            await anyio.sleep(0.01)
 
 
 def said(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -147,7 +155,7 @@ async def test_a_folder_that_is_not_there(tmp_path: Path, caplog: pytest.LogCapt
     with caplog.at_level(logging.WARNING, logger="penguiflow"):
         async with flow.open(observers=[store]) as runtime:
             await runtime.call("x")
-            await anyio.sleep(0.3)
+            await until(lambda: bool(said(caplog)))
             (line,) = said(caplog)
             assert f"there is no folder {str(folder)!r}; make it" in line
             os.mkdir(folder)
@@ -173,8 +181,7 @@ async def test_a_damaged_file_that_was_moved_away_is_made_anew(tmp_path: Path) -
     store = TraceStore(path)
     async with flow.open(observers=[store]) as runtime:
         await runtime.call("x")
-        await anyio.sleep(0.3)
-        assert store.lost
+        await until(lambda: store.lost > 0)
         os.rename(path, tmp_path / "moved")
         with anyio.fail_after(10):
             while not path.exists():
@@ -191,7 +198,7 @@ async def test_a_store_that_is_moved_away_is_made_anew(tmp_path: Path) -> None:
     store = TraceStore(path)
     async with flow.open(observers=[store]) as runtime:
         await runtime.call("x", run_id="before")
-        await anyio.sleep(0.3)
+        await until(lambda: not store.pending)
         move(path, tmp_path / "old.db")
         with anyio.fail_after(10):
             while not path.exists():  # noqa: ASYNC110
@@ -263,16 +270,21 @@ async def main() -> None:
     store = TraceStore(sys.argv[1])
     async with Flow("full", same).open(observers=[store]) as runtime:
         await runtime.call("x")
-        await anyio.sleep(0.3)
+        while store.pending:
+            await anyio.sleep(0.01)
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
         for number in range(2000):
             assert await runtime.call("x") == "x"
-        await anyio.sleep(0.5)
+        with anyio.move_on_after(20):
+            while not store.errors:
+                await anyio.sleep(0.01)
         print("errors", store.errors, "observers", runtime.statistics().observer_errors)
         waiting = store.pending
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        await anyio.sleep(3)
+        with anyio.move_on_after(20):
+            while store.pending:
+                await anyio.sleep(0.05)
         print("waited", waiting > 0, "pending", store.pending, "lost", store.lost)
 
 anyio.run(main)
