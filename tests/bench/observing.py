@@ -13,14 +13,18 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import perf_counter, time_ns
+from typing import TYPE_CHECKING
 
 from penguiflow import Flow, Runtime
-from penguiflow.observe import Observer
+from penguiflow.observe import Observer, RunStarted
 
 from .calls import repeat
 from .chains import chain, numbers, read
 from .measure import Measured, Scale, alternate, drive
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
 
 STREAM = 1_000
 """Chunks of one stream: an answer of a model."""
@@ -30,6 +34,9 @@ SPIN = 0.001
 
 TOKEN = 0.00002
 """Seconds that a node works on a token."""
+
+SPANS = 11
+"""So many spans has a run of a stream through four nodes: its own, and two for each node and the source."""
 
 SPUN = 200
 """So many chunks of a toy take about as long as one of these."""
@@ -112,17 +119,46 @@ def spans_on_tokens(scale: Scale) -> Measured:
 
 def spans(scale: Scale, flow: Flow) -> Measured:
     """Read streams through a flow with spans and without."""
+    from penguiflow.telemetry import OpenTelemetry
+
+    provider, forget = recording()
+    observer = OpenTelemetry(tracer_provider=provider)
+    return watched(flow, streams(scale), scale, observer, "µs/chunk", forget)
+
+
+def spans_bare(scale: Scale) -> Measured:
+    """What OpenTelemetry's SDK costs by itself: so many spans, bare, and nothing is watched.
+
+    No observer that makes spans with this SDK can do better.
+    """
+    provider, forget = recording()
+    tracer = provider.get_tracer("bare")
+
+    class Bare:
+        """Makes the spans of a run at once, and leaves it alone."""
+
+        def follows(self, run: RunStarted) -> bool:
+            now = time_ns()
+            for _ in range(SPANS):
+                tracer.start_span("step", start_time=now).end(now)
+            return False
+
+        def observe(self, event: object) -> None:
+            """Be told of what is opened and closed."""
+
+    return watched(chain(numbers), streams(scale), scale, Bare(), "µs/chunk", forget)
+
+
+def recording() -> tuple[TracerProvider, Callable[[], None]]:
+    """Make a provider that keeps its spans in memory, and what throws them away."""
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-    from penguiflow.telemetry import OpenTelemetry
-
     exporter = InMemorySpanExporter()
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    observer = OpenTelemetry(tracer_provider=provider)
-    return watched(flow, streams(scale), scale, observer, "µs/chunk", exporter.clear)
+    return provider, exporter.clear
 
 
 def unsampled_streams(scale: Scale) -> Measured:
