@@ -8,6 +8,7 @@ run is.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sized
 from typing import Any
 
 import anyio
@@ -38,24 +39,26 @@ class AdmissionQueue:
             return False
         return bool(self._waiting) or live + self._promised >= self._limit
 
-    async def wait(self, parking: Parking, deadline: float | None) -> bool:
-        """Wait for a promise, so many seconds at most; ``False`` where there was none.
+    async def wait(self, parking: Parking, deadline: float | None, live: Sized) -> float | None:
+        """Wait for a promise, so many seconds at most; gives how long it took, ``None`` if there was none.
 
-        If cancelled, a promise that was given in the meantime must be handed on with `admit_next`.
+        If cancelled, a promise that was given in the meantime is handed on; ``live`` are the runs that live.
         """
-        waiter = parking.waiter()
+        asked, waiter = parking.now(), parking.waiter()
         self._waiting.append(waiter)
-        admitted = False
+        waited: float | None = None
         try:
             with anyio.move_on_after(deadline):
                 await waiter
-                admitted = True
+                waited = parking.now() - asked
         finally:
             if waiter in self._waiting:
                 self._waiting.remove(waiter)
             else:
                 self._promised -= 1
-        return admitted
+            if waited is None:
+                self.admit_next(parking, len(live))
+        return waited
 
     def admit_next(self, parking: Parking, live: int) -> None:
         """Promise free places to those who have waited longest."""

@@ -182,6 +182,14 @@ def gives_streams(site: Site) -> bool:
     return site.works_by_chunk and site.hears_streams and not signature.spreads
 
 
+def look_ahead(sites: Sequence[Site]) -> None:
+    """Write on each site through how many nodes a stream that comes to it goes chunk by chunk."""
+    for site in reversed(sites):
+        if site.works_by_chunk:
+            behind = (edge.target.ahead for edge in site.outs if not edge.policy.feedback)
+            site.ahead = 1 + max(behind, default=0)
+
+
 def names_streams(site: Site) -> bool:
     """Say whether a stream can come out of a site that was given its id by hand."""
     seen: set[int] = set()

@@ -62,7 +62,8 @@ def diagnose(core: RunCore, level: int = 0) -> Diagnosis:
     """Say what a run waits for; ``level`` is how many calls have led to it."""
     search = _Search(core, level)
     if core.status == "paused":
-        search.ends("", "The run is paused: nothing goes on before it is resumed.")
+        since = core.pool.parking.now() - core.paused_at
+        search.ends("", f"The run is paused, for {since:.1f} s now: nothing goes on before it is resumed.")
     elif core.status in FINAL:
         search.ends("", f"The run is over: it is {core.status}.")
         search.cleanups()

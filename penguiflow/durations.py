@@ -10,17 +10,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """Where time went, in seconds; the sum is the duration.
+    """Where time went, in seconds; source, node and credit add up to the duration.
 
     Attributes:
         source: waiting for input.
         node: in the node's own code, or waiting for a place there.
         credit: waiting for credit, or for room behind the node.
+        again: how much of ``node`` went into tries of a chunk that failed and the waits after them, where the
+            node works chunk by chunk and tries again.
     """
 
     source: float = 0.0
     node: float = 0.0
     credit: float = 0.0
+    again: float = 0.0
 
     @property
     def seconds(self) -> float:

@@ -290,14 +290,15 @@ class Engine:
         if run_id is not None:
             self._check_id(run_id)
         expires = None if deadline is None else self.parking.now() + deadline
+        waited = 0.0
         if self.options.max_runs is not None and self.queue.must_wait(len(self.runs)):
-            await self._wait_for_admission(deadline)
+            waited = await self._wait_for_admission(deadline)
             if run_id is not None and run_id in self.runs:  # somebody took it in the meantime
                 self.queue.admit_next(self.parking, len(self.runs))
                 self._check_id(run_id)
         own = headers.copy() if headers is not None else Headers()
         core = self._new_core(run_id, own, dict(meta or {}), expires)
-        core.begin(core.join_trace() if own.extra else "")
+        core.begin(core.join_trace() if own.extra else "", waited=waited)
         return core
 
     def _check_id(self, run_id: str) -> None:
@@ -306,16 +307,12 @@ class Engine:
                 f"run_id={run_id!r} is in use in flow {self.flow.name}; choose another, or none"
             )
 
-    async def _wait_for_admission(self, deadline: float | None) -> None:
-        admitted = False
-        try:
-            admitted = await self.queue.wait(self.parking, deadline)
-        finally:
-            if not admitted:
-                self.queue.admit_next(self.parking, len(self.runs))
-        if not admitted:
+    async def _wait_for_admission(self, deadline: float | None) -> float:
+        waited = await self.queue.wait(self.parking, deadline, self.runs)
+        if waited is None:
             raise DeadlineExceeded(f"a run of flow {self.flow.name} was not admitted within its deadline")
         self.check_open()
+        return waited
 
     def _new_core(
         self,

@@ -46,7 +46,7 @@ def expand(name: str, items: Iterable[Any]) -> Draft:
         _connect(draft, draft.root, site, EdgePolicy(), draft.root.name)
     for site in placed.exits:
         site.is_exit = True
-    _check_keys(draft.sites)
+    _check_keys(draft.root, draft.sites)
     return draft
 
 
@@ -179,9 +179,14 @@ def _round(sites: list[Site]) -> str:
     )
 
 
-def _check_keys(sites: list[Site]) -> None:
+def _check_keys(root: Site, sites: list[Site]) -> None:
     seen: set[str] = set()
     for site in sites:
+        if site.key == root.key:
+            raise GraphError(
+                f"a node is named {root.key!r}, as the run's own input is in traces, metrics and drawings; "
+                f"give it another name: node(…, name=…)"
+            )
         if site.key in seen:
             raise GraphError(f"two nodes have the path {site.key!r}; give one of them a name without '/'")
         seen.add(site.key)

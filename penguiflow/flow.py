@@ -82,8 +82,8 @@ class Flow(Wirable):
                 it waits for (see `Runtime.diagnose`). ``None``: none is.
 
         Raises:
-            ValueError: an option is out of range.
-            TypeError: one of the observers is none.
+            ValueError: an option is out of range, or an observer is given twice.
+            TypeError: one of the observers is none, or its ``observe`` is async.
         """
         watchers = check_observers(observers)
         limits = (window, window_bytes, sizer, max_runs, hop_limit, cleanup_timeout)

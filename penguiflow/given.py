@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .items import Headers, Item
+from .policy import why_not_plain
 from .wiring import Wirable, Wire
 
 
@@ -45,14 +46,23 @@ def check_target(target: object) -> None:
 
 
 def check_observers(observers: object) -> tuple[Any, ...]:
-    """Give the observers; refuse what is no sequence of objects with ``observe``."""
+    """Give the observers; refuse what is no sequence of objects with ``observe``, each given once."""
     if not isinstance(observers, Iterable):
         raise TypeError(f"open(observers={observers!r}): a sequence of observers is needed")
     given = tuple(observers)
-    for observer in given:
-        if not callable(getattr(observer, "observe", None)):
+    for index, observer in enumerate(given):
+        observe = getattr(observer, "observe", None)
+        if not callable(observe):
             raise TypeError(
                 f"open(observers=…): {observer!r} is no observer: it has no method observe(event)"
+            )
+        problem = why_not_plain(observe)
+        if problem is not None:
+            raise TypeError(f"open(observers=…): {observer!r}: its observe {problem}")
+        if any(observer is other for other in given[:index]):
+            raise ValueError(
+                f"open(observers=…): {observer!r} is given twice, and would be told everything twice; "
+                f"give it once"
             )
     return given
 

@@ -169,6 +169,7 @@ class Site:
         join: how it pairs, if it is a join.
         hears_streams: a stream can arrive here.
         hears_messages: a message can arrive here.
+        ahead: how many nodes in a row, from here on, hand a stream on chunk by chunk; 0 where it does not.
     """
 
     index: int
@@ -187,6 +188,7 @@ class Site:
     join: JoinPlan | None = None
     hears_streams: bool = False
     hears_messages: bool = False
+    ahead: int = 0
     name: str = ""
     key: str = ""
 

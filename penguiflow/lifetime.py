@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import CreditError, DeadlineExceeded, RunCancelled
 from .lifecycle import FINAL, TERMINAL_OF, Status, may_follow
-from .observe import RunEnded, RunRead
+from .observe import RunEnded, RunPaused, RunRead, RunResumed
 from .record import NEVER, NOTHING, RunRecord
 from .waiting import Stopped
-from .watch import Watch, begin_watch
+from .watch import Watch, begin_watch, held_back, let_on
 from .wire.traceparent import parse
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class Lifetime(RunRecord):
     held_back: tuple[Job, ...]
     open: int
     paused: bool
+    paused_at: float
     resumers: tuple[Wait, ...]
     silent: bool
     status: Status
@@ -56,19 +57,24 @@ class Lifetime(RunRecord):
         self.trace_id = parent.trace_id
         return str(text)
 
-    def begin(self, parent: str = "", caller: tuple[Lifetime, int] | None = None) -> None:
+    def begin(
+        self, parent: str = "", caller: tuple[Lifetime, int] | None = None, waited: float = 0.0
+    ) -> None:
         """Be admitted.
 
         Args:
             parent: the ``traceparent`` that the run came with.
             caller: the run of which this one is a part, and the step there that calls.
+            waited: how many seconds that took.
         """
         self.status = "running"
         engine = self.engine
         if engine.observers.active:
-            self.watch = begin_watch(self, caller, parent)
+            self.watch = begin_watch(self, caller, parent, waited)
             if self.watch is not None or engine.observers.measures:
                 self.timed = self.pool.parking.now()
+            if waited and engine.measures is not None:
+                engine.measures.admission_wait.record(waited)
         if self.deadline is not None:
             self._time(self.deadline - self.pool.parking.now(), self.expire)
 
@@ -276,6 +282,8 @@ class Lifetime(RunRecord):
             job.has_place = False
             job.station.places.release()
         self.held_back = (*self.held_back, job)
+        if self.watch is not None:
+            held_back(job, self.pool.parking.now())
 
     def pause(self) -> None:
         """Stop within one item per node; credit is kept, the nodes' own clocks stand still."""
@@ -283,9 +291,12 @@ class Lifetime(RunRecord):
             return
         self.status = "paused"
         self.paused = True
+        self.paused_at = self.pool.parking.now()
         self.pool.engage_current(self)
         for engagement in list(self.engaged):
             engagement.pause()
+        if self.watch is not None:
+            self.notify(RunPaused(self.id, self.engine.flow.name, self.watch.part, self.paused_at))
 
     def resume(self) -> None:
         """Go on where the run was paused."""
@@ -293,10 +304,15 @@ class Lifetime(RunRecord):
             return
         self.status = "running"
         self.paused = False
+        if self.watch is not None:  # before anything goes on, which may end it
+            now = self.pool.parking.now()
+            self.notify(RunResumed(self.id, self.engine.flow.name, self.watch.part, now))
         for engagement in list(self.engaged):
             engagement.resume()
         jobs, self.held_back = self.held_back, ()
         for job in jobs:
+            if self.watch is not None:
+                let_on(job, self.pool.parking.now())
             self.pool.push(job)
         resumers, self.resumers = self.resumers, ()
         for wait in resumers:

@@ -327,17 +327,23 @@ class FlowMeasures:
     Attributes:
         flow: its name.
         seconds: how long its runs took.
+        admission_wait: seconds that runs waited to be admitted; those that had not to are not recorded.
         nodes: each node.
         edges: each edge.
     """
 
-    __slots__ = ("edges", "flow", "nodes", "seconds")
+    __slots__ = ("admission_wait", "edges", "flow", "nodes", "seconds")
 
     def __init__(
-        self, flow: str, seconds: Recorded, nodes: tuple[NodeMeasures, ...], edges: tuple[EdgeMeasures, ...]
+        self,
+        flow: str,
+        clock: Callable[[], float],
+        nodes: tuple[NodeMeasures, ...],
+        edges: tuple[EdgeMeasures, ...],
     ) -> None:
         self.flow: str = flow
-        self.seconds: Recorded = seconds
+        self.seconds: Recorded = Recorded(clock)
+        self.admission_wait: Recorded = Recorded(clock)
         self.nodes: tuple[NodeMeasures, ...] = nodes
         self.edges: tuple[EdgeMeasures, ...] = edges
 
@@ -352,4 +358,4 @@ def measure(
         meter.measures = EdgeMeasures(meter.edge.source.key, meter.edge.target.key, clock)
     nodes = tuple(station.measures for station in stations[1:] if station.measures is not None)
     edges = tuple(meter.measures for meter in meters if meter.measures is not None)
-    return FlowMeasures(flow, Recorded(clock), nodes, edges)
+    return FlowMeasures(flow, clock, nodes, edges)

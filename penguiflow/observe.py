@@ -45,7 +45,7 @@ class Observer(Protocol):
     """
 
     def observe(self, event: object) -> None:
-        """Be told of an event, in the order of events, on the event loop; must not wait.
+        """Be told of an event, in the order of events, on the event loop; a plain ``def`` that must not wait.
 
         `RunStarted` and `StepStarted` are told under the context variables of the run and of the step: what
         is set there, the node's code sees.
@@ -140,6 +140,7 @@ class RunStarted:
 
     ``caller`` is the part and the number of the step that calls. ``trace_id`` may be set by a tracer.
     ``parent`` is the W3C ``traceparent`` that the run came with, in ``headers.extra``, if it is a valid one.
+    ``waited`` is how long it had waited to be admitted (``max_runs=``), in seconds: that was before ``at``.
     """
 
     run_id: str
@@ -149,6 +150,31 @@ class RunStarted:
     caller: tuple[int, int] | None = None
     headers: Headers = field(default_factory=Headers)
     parent: str = ""
+    at: float = 0.0
+    waited: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RunPaused:
+    """A run was paused: of its steps, those whose code is at work come to their next emission, no further.
+
+    It is told once, however often the run is told to pause. What a step has called is not paused with it, and
+    goes on. The waits of steps and streams have the pause in them, mostly as credit.
+    """
+
+    run_id: str
+    flow: str
+    part: int = 0
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RunResumed:
+    """A run that was paused goes on. Of one that ends instead, this is not told: its end ends the pause."""
+
+    run_id: str
+    flow: str
+    part: int = 0
     at: float = 0.0
 
 

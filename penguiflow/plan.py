@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from .analysis import gather, hear, in_order, order, pair, reach
+from .analysis import gather, hear, in_order, look_ahead, order, pair, reach
 from .checks import attach_joins, check_flow, check_types
 from .expand import Draft, expand
 from .graph import GATHER, INPUT, Edge, EdgeGroup, JoinPlan, Place, Plan, Site
@@ -37,6 +37,7 @@ def build_plan(name: str, items: Iterable[Any]) -> Plan:
     order(sites)
     gather(sites)
     reach(sites, draft.edges)
+    look_ahead(sites)
     check_flow(sites)
     for site in sites:
         site.is_inline = _is_inline(site)

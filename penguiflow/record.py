@@ -76,6 +76,7 @@ class RunRecord:
         "outbox",
         "pairings",
         "paused",
+        "paused_at",
         "pool",
         "resumers",
         "retries",
@@ -98,6 +99,7 @@ class RunRecord:
     hops: int
     inputs: int
     numbers: int
+    paused_at: float  # of one that is paused
     retries: int
 
     def __init__(

@@ -19,12 +19,11 @@ from .lifecycle import FINAL
 from .measures import FlowMeasures
 from .parking import outlast
 from .run import Run, RunScope, SessionScope, facade, leave
-from .statistics import EdgeStatistics, RuntimeStatistics, StreamStatistics
+from .snapshots import CalledFlow, called_by, statistics_of, streams_of
+from .statistics import RuntimeStatistics, StreamStatistics
 
 if TYPE_CHECKING:
-    from .core import RunCore
     from .flow import Flow
-    from .inbox import Meter
     from .options import Options
 
 
@@ -181,30 +180,16 @@ class Runtime:
     # -- statistics
 
     def streams(self) -> tuple[StreamStatistics, ...]:
-        """Give the open streams."""
-        return tuple(
-            _stream_statistics(core, leg) for core in self._engine.runs.values() for leg in core.legs.values()
-        )
+        """Give the open streams, but for those of flows that steps call (`called`)."""
+        return streams_of(self._engine)
 
     def statistics(self) -> RuntimeStatistics:
-        """Give a snapshot."""
-        engine = self._engine
-        cores = list(engine.runs.values())
-        return RuntimeStatistics(
-            flow=self.flow.name,
-            runs=len(cores),
-            unread=sum(1 for core in cores if core.detached and not core.outbox.iterated),
-            waiting_runs=len(engine.queue),
-            messages=sum(core.messages() for core in cores),
-            streams=sum(len(core.legs) for core in cores),
-            credit_out=sum(core.credit_out() for core in cores),
-            places_taken=sum(station.places.taken for station in engine.stations),
-            workers=len(engine.pool.workers) if engine.was_opened else 0,
-            observer_errors=engine.observers.errors,
-            nodes=tuple(station.statistics() for station in engine.stations[1:]),
-            edges=tuple(_edge_statistics(meter) for meter in engine.meters),
-            **engine.counts,
-        )
+        """Give a snapshot of the flow, without those that its steps call (`called`)."""
+        return statistics_of(self._engine)
+
+    def called(self) -> tuple[CalledFlow, ...]:
+        """Give the flows and nodes that steps have called so far, by `Context.call`, and what these call."""
+        return called_by(self._engine)
 
     def diagnose(self, run_id: str | None = None) -> tuple[Diagnosis, ...]:
         """Say what each live run waits for, or the one of an id: who holds it up, and where in the code.
@@ -218,40 +203,11 @@ class Runtime:
     def measures(self) -> FlowMeasures | None:
         """Give what is recorded of the flow, its nodes and its edges; ``None`` where no observer wants it.
 
-        It is recorded on while it is read, on the event loop's thread.
+        It is recorded on while it is read, on the event loop's thread. Those of flows that steps call are in
+        `called`.
         """
         return self._engine.measures
 
     def __repr__(self) -> str:
         engine = self._engine
         return f"<runtime of flow {self.flow.name}, {engine.state}, {len(engine.runs)} runs>"
-
-
-def _stream_statistics(core: RunCore, leg: Any) -> StreamStatistics:
-    account = leg.account
-    return StreamStatistics(
-        run_id=core.id,
-        node=leg.site.key,
-        stream_id=leg.stream_id,
-        attempt=leg.heading.attempt,
-        next_seq=leg.next_seq if leg.stamps or account is not None else leg.chunks,
-        window=account.window if account is not None else 0,
-        credit=account.free if account is not None else 0,
-        in_flight=account.out if account is not None else 0,
-        terminal=leg.terminal,
-        waits=leg.watch.timing.waits(core.pool.parking.now()) if leg.watch is not None else None,
-    )
-
-
-def _edge_statistics(meter: Meter) -> EdgeStatistics:
-    edge = meter.edge
-    return EdgeStatistics(
-        source=edge.source.key,
-        target=edge.target.key,
-        capacity=edge.policy.capacity,
-        waiting=meter.offered - meter.delivered - meter.dropped,
-        most_waiting=meter.most,
-        offered=meter.offered,
-        delivered=meter.delivered,
-        dropped=meter.dropped,
-    )

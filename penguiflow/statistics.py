@@ -55,6 +55,8 @@ class StreamStatistics:
         in_flight: how many are out.
         terminal: how it ended, ``None`` while it is open.
         waits: where its time went so far; ``None`` where nobody observes the run.
+        part: which part of the run it belongs to: 0, or the number of what a step calls; 0 too where nobody
+            observes the run.
     """
 
     run_id: str
@@ -67,6 +69,7 @@ class StreamStatistics:
     in_flight: int
     terminal: Terminal | None
     waits: Waits | None = None
+    part: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +111,13 @@ class RunStatistics:
 
 @dataclass(frozen=True, slots=True)
 class RuntimeStatistics:
-    """A runtime.
+    """A runtime, or a flow that its steps call.
 
     Attributes:
         flow: the name of the flow.
         runs: how many runs are live.
         unread: how many of these are detached and nobody has begun to read them.
+        paused: how many of these are paused.
         waiting_runs: how many wait for admission.
         started: how many were admitted.
         done: how many ended by themselves.
@@ -133,6 +137,7 @@ class RuntimeStatistics:
     flow: str
     runs: int
     unread: int
+    paused: int
     waiting_runs: int
     started: int
     done: int

@@ -75,6 +75,8 @@ def end_step(step: Step, kept: StepWatch, error: BaseException | None = None) ->
     waits = timing.close(now)
     if station.measures is not None:
         station.measures.latency.record(waits.node)
+    if step.lane is not None and step.lane.out.watch is not None:
+        step.lane.out.watch.used += waits.node
     if run.watch is None or step.lane is not None or not kept.number:
         return
     outcome: Outcome = "done"
@@ -154,6 +156,8 @@ def next_step_attempt(step: Step, kept: StepWatch) -> None:
     ended = kept.failed_at if error is not None else now
     waits = kept.timing.close(ended) if kept.timing is not None else Waits()
     kept.timing, kept.failure = Timing(now, NODE), None
+    if step.lane is not None and step.lane.out.watch is not None:
+        step.lane.out.watch.lost += waits.node + now - ended
     if run.watch is None or not kept.number:
         return
     ids = (run.id, step.station.site.key, step.attempt, run.watch.part, kept.number)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from contextvars import Context as Variables
 from typing import TYPE_CHECKING, Any
 
-from .durations import StreamTiming
+from .durations import StreamTiming, Waits
 from .observe import (
     SPAN,
     Observer,
@@ -23,7 +23,7 @@ from .observe import (
     StepLinked,
     StepStarted,
 )
-from .timing import NODE, SOURCE, Timeline, Timing
+from .timing import CREDIT, NODE, SOURCE, Timeline, Timing
 
 if TYPE_CHECKING:
     from .core import RunCore
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .lane import PassingLane
     from .leg import Leg
     from .lifetime import Lifetime
+    from .pool import Job
     from .station import Station
     from .waiting import Waiting
 
@@ -91,7 +92,9 @@ class Watch:
         return Timeline(now) if self._observers.timelines else None
 
 
-def begin_watch(run: Lifetime, caller: tuple[Lifetime, int] | None, parent: str) -> Watch | None:
+def begin_watch(
+    run: Lifetime, caller: tuple[Lifetime, int] | None, parent: str, waited: float = 0.0
+) -> Watch | None:
     """Ask who follows a run, and tell them that it begins; ``None`` where nobody does."""
     observers = run.engine.observers
     above = caller[0].watch if caller is not None else None
@@ -101,6 +104,7 @@ def begin_watch(run: Lifetime, caller: tuple[Lifetime, int] | None, parent: str)
     part = next(parts) if above is not None else 0
     started = RunStarted(run.id, run.engine.flow.name, run.trace_id, part)
     started.headers, started.parent, started.at = run.headers, parent, run.pool.parking.now()
+    started.waited = waited
     if above is not None and caller is not None:
         started.caller = (above.part, caller[1])
     among = above.followers if above is not None else None
@@ -122,9 +126,23 @@ class StreamWatch:
         step: the number of the step that gives it; 0 for a run's input.
         span: the span of that step.
         sizeable: whether its payloads may be text or bytes.
+
+    ``lost`` and ``used`` are the seconds of the node's tries at chunks: of those that were made again, with
+    the waits after them, and of the others.
     """
 
-    __slots__ = ("bytes", "drops", "ending", "first_at", "sizeable", "span", "step", "timing")
+    __slots__ = (
+        "bytes",
+        "drops",
+        "ending",
+        "first_at",
+        "lost",
+        "sizeable",
+        "span",
+        "step",
+        "timing",
+        "used",
+    )
 
     def __init__(self, timing: Timing, step: int, span: Span | None, *, sizeable: bool) -> None:
         self.timing: Timing = timing
@@ -135,6 +153,8 @@ class StreamWatch:
         self.bytes: int | None = None
         self.drops: int = 0
         self.ending: tuple[Outcome, BaseException | None] | None = None  # of the node's work, to be told
+        self.lost: float = 0.0
+        self.used: float = 0.0
 
     def sent(self, batch: list[Chunk[Any]], now: float) -> None:
         """Take note of what goes out. Sizes are those of text and bytes; what else has none that is cheap."""
@@ -152,11 +172,24 @@ class StreamWatch:
         self.timing.begin_again(now)
         self.first_at = None
         self.bytes, self.drops = None, 0
+        self.lost = self.used = 0.0
+
+    def waits(self, now: float) -> Waits:
+        """Say where its time went, up to now or to its end; what went into failed tries is told as well.
+
+        With ``ordered=False``, tries go on side by side: then it is their share of the node's time.
+        """
+        waits = self.timing.waits(now)
+        if not self.lost:
+            return waits
+        again = waits.node * self.lost / max(waits.node, self.lost + self.used)
+        return Waits(waits.source, waits.node, waits.credit, again)
 
     def measured(self, now: float) -> StreamTiming:
         """Say what came of it."""
         timing = self.timing
-        waits = timing.close(now)
+        timing.close(now)
+        waits = self.waits(now)
         first = self.first_at - timing.began if self.first_at is not None else None
         parts = timing.timeline
         timeline = (parts.width, tuple(tuple(part) for part in parts.parts)) if parts is not None else None
@@ -200,6 +233,20 @@ def at_work(step: Waiting) -> int:
     """Say what a stream of a step waits for while its code runs: what comes from outside, for its source."""
     site = step.station.site
     return SOURCE if step.lane is None and (site.node is None or site.is_source) else NODE
+
+
+def held_back(job: Job, now: float) -> None:
+    """Take note that the run is paused where a stream has work: it waits for others, its node is not slow."""
+    leg = getattr(job, "out", None)
+    if leg is not None and leg.watch is not None:
+        leg.watch.timing.turn(CREDIT, now)
+
+
+def let_on(job: Any, now: float) -> None:
+    """Take note that the work on a stream goes on, which was held back: a lane's, or that of a step."""
+    leg = getattr(job, "out", None)
+    if leg is not None and leg.watch is not None:
+        leg.watch.timing.turn(at_work(job) if hasattr(job, "item") else NODE, now)
 
 
 def watch_stream_of(run: RunCore, step: Waiting) -> StreamWatch:
@@ -248,7 +295,7 @@ def end_lane(lane: PassingLane, outcome: Outcome, error: BaseException | None) -
     if watch is None or of_run is None:
         return
     now, site, attempt = run.pool.parking.now(), lane.station.site, lane.out.heading.attempt
-    waits = watch.timing.waits(now)
+    waits = watch.waits(now)
     of_run.tell(
         StepEnded(
             run.id, site.key, lane.stream_id, attempt, of_run.part, watch.step, outcome, error, waits, now

@@ -12,6 +12,7 @@ import pytest
 from plain_nodes import count, echo, hop, plain
 
 from penguiflow import Context, Flow, Gathered, Retry, Runtime, Spread, Stream, edge, node, source
+from penguiflow.checks import MOST_IN_A_ROW
 from penguiflow.diagnosis import Diagnosis
 from penguiflow.testing import virtual_backend
 
@@ -375,14 +376,14 @@ async def test_feedback_edges_are_no_circle_to_be_lost_in() -> None:
 async def test_a_long_chain_is_followed_to_its_end() -> None:
     """There is no recursion that gives out before the flow itself does."""
     wires: Any = starts
-    for i in range(220):
+    for i in range(MOST_IN_A_ROW):
         wires = wires >> as_(f"n{i}", hop)
     found = await ask(Flow("f", wires), 1)
     assert found.culprit == "starts"
     found = await ask(Flow("f", wires), 1, read=False)
     assert found.culprit == "the reader"
     wires = count
-    for i in range(220):
+    for i in range(MOST_IN_A_ROW):
         wires = wires >> edge(capacity=1) >> as_(f"n{i}", hop)
     found = await ask(Flow("f", count >> hop, wires >> lazy), 1000, window=1000)
     assert found.culprit
@@ -426,12 +427,18 @@ async def test_a_node_between_two_attempts_is_not_at_work() -> None:
         assert asked(runtime).sentences[0].startswith("Node shaky is at work (attempt 2), awaiting")
 
 
+@pytest.mark.virtual_time
 async def test_paused_over_and_not_begun() -> None:
     """What stands still because somebody wants it to is said to."""
     async with Flow("f", starts).open(max_runs=1) as runtime:
         run = await runtime.start(1)
         await run.control("pause")
-        assert asked(runtime).sentences[0] == "The run is paused: nothing goes on before it is resumed."
+        await anyio.sleep(1.5)
+        await run.control("pause")  # which it is already
+        await anyio.sleep(1)
+        said = "The run is paused, for 2.5 s now: nothing goes on before it is resumed."
+        assert asked(runtime).sentences[0] == said
+        assert runtime.statistics().paused == 1
         assert runtime.diagnose("another") == ()
         await run.control("resume")
         await run.cancel()

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import pytest
 
+from penguiflow.checks import MOST_IN_A_ROW
 from penguiflow.errors import GraphError, StepError, StepTimeout
 from penguiflow.items import Chunk, ContextMarker, Gathered, Message, Spread, StreamMarker
 from penguiflow.node import Node, Takes, node, source
@@ -659,8 +660,52 @@ def test_flows_without_an_exit_are_legal() -> None:
 
 
 def test_the_root_is_no_node() -> None:
-    """It stands behind the entries, and takes nothing; a node may have its name."""
-    plan = plan_of(item("input") >> item("b"))
+    """It stands behind the entries, and takes nothing; no node has its name, since observers go by names."""
+    plan = plan_of(item("inputs") >> item("b"))
     assert (plan.root.node, plan.root.index, plan.root.signature.takes) == (None, 0, Takes.NOTHING)
-    assert ways(plan) == ["input→input", "input→b"]
+    assert ways(plan) == ["input→inputs", "inputs→b"]
     assert repr(plan.root) == "<site input>"
+    with pytest.raises(
+        GraphError, match=r"a node is named 'input', as the run's own input is.*node\(…, name=…\)"
+    ):
+        plan_of(item("a") >> item("input"))
+
+
+def test_a_node_of_a_nested_flow_has_its_path() -> None:
+    """A nested flow may have the name of the input: its nodes are told apart by it."""
+    assert ways(plan_of(Nested("input", item("a")))) == ["input→input/a"]
+
+
+# -- nodes in a row
+
+
+tokens = streaming("tokens")
+whole = streaming("whole", StreamMarker[Any], Any)
+
+
+def row(length: int, first: str = "a0", **options: Any) -> Any:
+    """Make so many nodes in a row that work chunk by chunk."""
+    wires: Any = item(first, **options)
+    for number in range(1, length):
+        wires = wires >> item(f"{first}{number}", **options)
+    return wires
+
+
+def test_how_far_a_stream_goes_on_chunk_by_chunk() -> None:
+    """Up to a node that takes it whole; by the longest way."""
+    plan = plan_of(tokens >> [item("b"), item("c") >> item("d")] >> item("e") >> whole >> item("f"))
+    ahead = {site.key: site.ahead for site in plan.sites}
+    assert ahead == {"input": 0, "tokens": 4, "b": 2, "c": 3, "d": 2, "e": 1, "whole": 0, "f": 1}
+
+
+def test_too_many_nodes_in_a_row_for_a_stream() -> None:
+    """What is told of a stream goes from one to the next in one turn, and Python goes only so deep."""
+    plan_of(tokens >> row(MOST_IN_A_ROW))
+    remedy = r"a0 is the first of 129 nodes in a row .* 128 is the most; .* takes Stream\[Any\] and yields"
+    with pytest.raises(GraphError, match=remedy):
+        plan_of(tokens >> row(MOST_IN_A_ROW + 1))
+    plan_of(tokens >> row(MOST_IN_A_ROW) >> whole >> row(MOST_IN_A_ROW, "b"))
+
+
+def test_messages_go_through_any_number_of_nodes() -> None:
+    plan_of(item("first") >> row(400))

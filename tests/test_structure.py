@@ -29,9 +29,9 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     tuple(
         "admission_queue chunks context control core diagnosis dropping emission engine fanin flow gate "
         "inbox inline invoke lane leg letters lifetime mail mapping measures meeting node_log observe "
-        "options outbox outlet parallel parking pool record reports routing run runtime station statistics "
-        "steering step step_watch stream threads ticking traffic waiting waits watch watchdog whereabouts "
-        "writer".split()
+        "options outbox outlet parallel parking pool record reports routing run runtime snapshots station "
+        "statistics steering step step_watch stream threads ticking traffic waiting waits watch watchdog "
+        "whereabouts writer".split()
     ),
 )
 """The first names below `penguiflow`, floor by floor."""

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import Any
 
 from penguiflow.cli.screen import coloured, width
-from penguiflow.telemetry.records import RunSummary, RunTrace
+from penguiflow.telemetry.records import UNDER_WAY, RunSummary, RunTrace
 from penguiflow.telemetry.store.reading import StoreReader
 from penguiflow.telemetry.views.wording import (
     CYAN,
@@ -97,7 +97,7 @@ def follow_runs(store: StoreReader, options: argparse.Namespace) -> None:
     since = options.since if options.since is not None else time.time()
     filters = _filters(options) | {"status": None, "longer_than": None, "shorter_than": None}
     for run in store.runs(limit=None, **filters):
-        if run.status == "running":
+        if run.status in UNDER_WAY:
             since = min(since, run.started)
     try:
         while True:
@@ -106,8 +106,9 @@ def follow_runs(store: StoreReader, options: argparse.Namespace) -> None:
                 before = known.get((run.run_id, run.started))
                 if before is None or before.status != run.status:
                     known[run.run_id, run.started] = run
-                    print(as_json(run) if options.json else _news(run, paint), flush=True)
-            live = [run.started for run in runs if run.status == "running"]
+                    begins = before is None and run.status in UNDER_WAY
+                    print(as_json(run) if options.json else _news(run, paint, begins), flush=True)
+            live = [run.started for run in runs if run.status in UNDER_WAY]
             since = min(live, default=max((run.started for run in runs), default=since))
             known = {key: run for key, run in known.items() if key[1] >= since}
             time.sleep(PERIOD_SECONDS)
@@ -115,10 +116,10 @@ def follow_runs(store: StoreReader, options: argparse.Namespace) -> None:
         return
 
 
-def _news(run: RunSummary, paint: Paint) -> str:
-    at = moment(run.started if run.status == "running" else run.started + run.seconds)
+def _news(run: RunSummary, paint: Paint, begins: bool) -> str:
+    at = moment(run.started if begins else run.started + run.seconds)
     parts = [paint(at[11:], DIM), paint(clean(run.run_id), CYAN), clean(run.flow), paint.status(run.status)]
-    if run.status != "running":
+    if not begins:
         parts.append(seconds(run.seconds))
     return "  ".join([*parts, *([paint(clean(run.error), RED)] if run.error else [])])
 

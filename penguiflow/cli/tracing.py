@@ -23,7 +23,7 @@ from penguiflow.cli.screen import Screen, coloured, say_all, width
 from penguiflow.cli.top import show_top
 from penguiflow.observe import Observer, RunStarted
 from penguiflow.telemetry import TraceStore
-from penguiflow.telemetry.records import RunTrace
+from penguiflow.telemetry.records import UNDER_WAY, RunTrace
 from penguiflow.telemetry.spans.otlp import over_otlp
 from penguiflow.telemetry.store.reading import EmptyStoreError, StoreReader, TraceStoreError, open_store
 from penguiflow.telemetry.views.causes import why
@@ -37,7 +37,7 @@ from penguiflow.telemetry.views.wording import (
 DEFAULT_STORE = "runs.db"
 VARIABLE = "PENGUIFLOW_TRACE"
 
-STATUSES = "running done failed cancelled expired lost".split()
+STATUSES = "running paused done failed cancelled expired lost".split()
 
 PERIOD_SECONDS = 0.5
 """How often a store is looked at where something is followed."""
@@ -266,7 +266,7 @@ def _follow(store: StoreReader, run: str, trace: RunTrace, options: argparse.Nam
     told = _Told()
     try:
         with Screen(plain=plainly) as screen:
-            while trace.summary.status == "running":
+            while trace.summary.status in UNDER_WAY:
                 if not plainly:
                     screen.draw(_drawn(trace, options))
                 elif not options.json:
@@ -301,6 +301,11 @@ class _Told:
                 )
                 took = seconds(step.ended - step.started)
                 news += self._news((*key, "ended"), step.ended, f"{name} {step.outcome} after {took}{said}")
+        for pause in trace.pauses:
+            news += self._news(("paused", pause.started), pause.started, "the run is paused")
+            if pause.ended is not None:
+                text = f"the pause is over after {seconds(pause.ended - pause.started)}"
+                news += self._news(("resumed", pause.started), pause.ended, text)
         for at, text in sorted(news):
             print(f"+{at - trace.summary.started:.3f} s  {text}", flush=True)
 

@@ -31,6 +31,8 @@ RUN_ID = "penguiflow.run.id"
 RUN_PART = "penguiflow.run.part"
 RUN_STATUS = "penguiflow.run.status"
 RUN_DROPS = "penguiflow.run.drops"
+RUN_WAIT_ADMISSION = "penguiflow.run.wait.admission"
+RUN_PAUSED = "penguiflow.run.paused"
 FLOW = "penguiflow.flow"
 TENANT = "penguiflow.tenant"
 TOPIC = "penguiflow.topic"
@@ -48,6 +50,7 @@ STEP_WAIT_QUEUE = "penguiflow.step.wait.queue"
 STEP_WAIT_SOURCE = "penguiflow.step.wait.source"
 STEP_WAIT_NODE = "penguiflow.step.wait.node"
 STEP_WAIT_CREDIT = "penguiflow.step.wait.credit"
+STEP_AGAIN = "penguiflow.step.again"
 
 STREAM_CHUNKS = "penguiflow.stream.chunks"
 STREAM_TERMINAL = "penguiflow.stream.terminal"
@@ -68,6 +71,8 @@ DROP_REASON = "penguiflow.drop.reason"
 
 # events
 
+PAUSED = "paused"
+RESUMED = "resumed"
 RETRY = "retry"
 DROP = "drop"
 FIRST_CHUNK = "first chunk"
@@ -130,6 +135,18 @@ NAMES: tuple[Name, ...] = (
         "{item}",
         "how much a policy dropped that belonged to no open stream, if anything",
     ),
+    Name(
+        RUN_WAIT_ADMISSION,
+        "attribute",
+        SECONDS,
+        "how long the run had waited to be admitted before its span begins, if it had to",
+    ),
+    Name(
+        RUN_PAUSED,
+        "attribute",
+        SECONDS,
+        "how long the run was paused, if it was; waits of its steps and streams have that in them",
+    ),
     Name(FLOW, "attribute", "", "name of the flow"),
     Name(TENANT, "attribute", "", "on whose behalf the run is, where its headers say so"),
     Name(TOPIC, "attribute", "", "what the run is about, where its headers say so"),
@@ -157,6 +174,12 @@ NAMES: tuple[Name, ...] = (
     Name(
         STEP_WAIT_CREDIT, "attribute", SECONDS, "how long the step waited for credit, or for room behind it"
     ),
+    Name(
+        STEP_AGAIN,
+        "attribute",
+        SECONDS,
+        "how much of the time in its own code went into failed tries of chunks and the waits after, if any",
+    ),
     Name(STREAM_CHUNKS, "attribute", "{chunk}", "how many chunks the attempt had"),
     Name(STREAM_TERMINAL, "attribute", "", "how it ended: done, error, cancelled, expired or restarted"),
     Name(STREAM_FIRST_CHUNK, "attribute", SECONDS, "how long it took to the first chunk, if one came"),
@@ -175,6 +198,8 @@ NAMES: tuple[Name, ...] = (
     Name(EDGE, "attribute", "", "on a drop: the edge, as ``source→target``"),
     Name(CHUNK_SEQ, "attribute", "", "on a drop or a retry: number of the chunk in its stream"),
     Name(DROP_REASON, "attribute", "", "on a drop: the policy, or the command, that it was dropped by"),
+    Name(PAUSED, "event", "", "the run was paused"),
+    Name(RESUMED, "event", "", "the run went on; one that ends while it is paused does not"),
     Name(RETRY, "event", "", "the step, or the work on one chunk, is tried again"),
     Name(DROP, "event", "", "a policy dropped a chunk of the stream, or a message of the run"),
     Name(FIRST_CHUNK, "event", "", "the first chunk of the stream went out"),

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 from penguiflow.durations import Waits
 
+UNDER_WAY = ("running", "paused")
+"""How runs stand that are not over."""
+
 
 @dataclass(frozen=True, slots=True)
 class EventRecord:
@@ -17,7 +20,8 @@ class EventRecord:
 
     Attributes:
         at: when.
-        name: ``retry``, ``drop``, or the node's own word.
+        name: ``retry``, of a chunk; ``retries``, at the first of these, for how many there were in all;
+            ``drop``; or the node's own word.
         attributes: what is said about it.
     """
 
@@ -74,6 +78,13 @@ class StepRecord:
     waits: Waits
     error: ErrorRecord | None = None
     events: tuple[EventRecord, ...] = ()
+
+    @property
+    def retries(self) -> int:
+        """How often a chunk was tried again in it; not all of these are among its events."""
+        counts = [event.attributes.get("retries") for event in self.events if event.name == "retries"]
+        kept = sum(event.name == "retry" for event in self.events)
+        return max([kept, *(count for count in counts if isinstance(count, int))])
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +159,21 @@ class PartRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class PauseRecord:
+    """A time in which the run, or a part of it, was paused.
+
+    Attributes:
+        part: which part of the run it was, 0 for the run itself.
+        started: when it was paused.
+        ended: when it was resumed, or ended as it was; ``None`` while it is paused.
+    """
+
+    part: int
+    started: float
+    ended: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class RunSummary:
     """One line of the list of runs.
 
@@ -155,9 +181,9 @@ class RunSummary:
         run_id: its id.
         flow: name of the flow.
         trace_id: its trace.
-        status: how it ended; ``running`` while it is under way, ``lost`` where the process that had it is
-            gone.
-        started: when it began.
+        status: how it ended; ``running`` or ``paused`` while it is under way, ``lost`` where the process that
+            had it is gone.
+        started: when it began: when it was admitted.
         seconds: how long it took, or takes so far.
         tenant: on whose behalf, where that is known.
         steps: how many attempts at steps it had.
@@ -165,6 +191,7 @@ class RunSummary:
         error: one line, where it failed.
         read: how many seconds after its end the reader had taken the last of it; 0 where that was at once, or
             did not happen.
+        waited: how many seconds it had waited before, to be admitted; 0 where there was room for it.
     """
 
     run_id: str
@@ -178,6 +205,7 @@ class RunSummary:
     streams: int
     error: str
     read: float = 0.0
+    waited: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +219,7 @@ class RunTrace:
         streams: attempts at streams, as they were opened.
         left_out: how many records of it were not kept, for want of room.
         diagnosis: what its process said last of what it waits for; nothing where it has ended.
+        pauses: when it was paused, the first first.
     """
 
     summary: RunSummary
@@ -199,3 +228,4 @@ class RunTrace:
     streams: tuple[StreamRecord, ...]
     left_out: int = 0
     diagnosis: tuple[str, ...] = ()
+    pauses: tuple[PauseRecord, ...] = ()

@@ -49,6 +49,7 @@ class BookedRun:
     caller: tuple[int, int] | None
     over: bool = False
     read: bool = False
+    paused: bool = False
     steps: list[BookedStep] = field(default_factory=list)
     streams: dict[tuple[str, str], BookedStream] = field(default_factory=dict)
     given_up: list[int] = field(default_factory=list)
@@ -115,6 +116,8 @@ class Ledger:
             self._see(self._calling(event.run_id, *event.caller), "its caller is not at work", event)
         for other in [key for key in self.runs if event.part == 0 and key[0] == event.run_id]:
             del self.runs[other]
+        self._see(event.waited >= 0, "it has waited less than no time", event)
+        self._see(event.part == 0 or event.waited == 0, "parts wait for no admission", event)
         self.runs[key] = BookedRun(event.flow, event.caller)
 
     def _calling(self, run_id: str, part: int, number: int) -> bool:
@@ -142,6 +145,21 @@ class Ledger:
             ]
             self._see(parts == [0], f"parts {parts} are not over", event)
         run.over, run.given_up = True, left
+
+    def _RunPaused(self, event: Any) -> None:
+        self._paused(event, True)
+
+    def _RunResumed(self, event: Any) -> None:
+        self._paused(event, False)
+
+    def _paused(self, event: Any, paused: bool) -> None:
+        """See that pauses and their ends take turns; the last one may end with the run."""
+        self._tick(event, event.at)
+        run = self._run_of(event)
+        if run is not None:
+            self._see(event.flow == run.flow, "it has another flow's name", event)
+            self._see(run.paused != paused, "it is so already", event)
+            run.paused = paused
 
     def _RunRead(self, event: Any) -> None:
         self._tick(event, event.at)
@@ -287,6 +305,8 @@ class Ledger:
     def _adds_up(self, waits: Any, seconds: float | None, event: Any) -> None:
         three = (waits.source, waits.node, waits.credit)
         self._see(all(wait >= -1e-9 for wait in three), "less than no time was waited", event)
+        lost = -1e-9 <= waits.again <= waits.node + CLOSE
+        self._see(lost, f"{waits.again} s in failed tries are no part of {waits.node} s", event)
         if seconds is not None:
             same = math.isclose(waits.seconds, seconds, rel_tol=1e-6, abs_tol=CLOSE)
             self._see(same, f"{waits} is not {seconds} s (rule 6.4)", event)

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penguiflow.telemetry.records import ErrorRecord, EventRecord, RunTrace
+from penguiflow.telemetry.views.amounts import seconds
 from penguiflow.telemetry.views.blame import Blame
-from penguiflow.telemetry.views.causes import seconds, why
+from penguiflow.telemetry.views.causes import why
 from penguiflow.telemetry.views.work import Works
 
 from .traces import T0, agent_run, fan_out, line, live_run, many_steps, part, step, stream, trace

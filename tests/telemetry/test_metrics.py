@@ -319,9 +319,10 @@ async def test_a_runtime_that_went_away() -> None:
 
 
 async def test_who_is_told_twice_counts_once() -> None:
-    """One that is given twice watches once."""
+    """One that is told twice of a runtime watches it once."""
     metrics = Metrics()
-    async with Flow("f", hop).open(observers=[metrics, metrics]) as runtime:
+    async with Flow("f", hop).open(observers=[metrics]) as runtime:
+        metrics.observe(RuntimeOpened(runtime))
         await runtime.call(1)
         assert value(metrics, "penguiflow.node.steps", node="hop") == 1
     assert value(metrics, "penguiflow.node.steps", node="hop") == 1
@@ -484,6 +485,7 @@ async def test_all_names_are_in_the_table() -> None:
         assert {metric.name for metric in table} - {table[index].name for index in order} <= {
             "penguiflow.edge.wait.tail_ratio",
             "penguiflow.node.credit_wait",
+            "penguiflow.run.admission_wait",
         }
         keys = [(sample.metric, sample.values) for sample in metrics.read()]
         assert len(set(keys)) == len(keys)

@@ -360,3 +360,10 @@ def test_a_small_disk(tmp_path: Path) -> None:
     full, end = done.stdout.splitlines()
     assert "the disk is full; make room" in full
     assert end == "lost True pending 0"
+
+
+@pytest.mark.parametrize("path", ["", ":memory:", Path("")], ids=repr)
+def test_a_store_needs_a_file(path: Any) -> None:
+    """Not SQLite's words for none: one thread writes it, and other processes read it."""
+    with pytest.raises(ValueError, match=r'the path of a file is needed; write: TraceStore\("runs.db"\)'):
+        TraceStore(path)

@@ -334,6 +334,12 @@ def test_the_board() -> None:
     assert "Node answers is slow." in text
 
 
+def test_paused_runs_are_counted() -> None:
+    """Where there are any."""
+    assert "paused" not in board([live()], 120)
+    assert " · 1 wait to begin · 2 paused · 9 begun" in board([replace(live(), paused_runs=2)], 120)
+
+
 def test_a_runtime_that_is_held_up() -> None:
     held = replace(live(), silent=9.0)
     assert "no news for 9.00 s: its event loop is held up" in board([held], 120)

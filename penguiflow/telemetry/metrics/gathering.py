@@ -1,8 +1,8 @@
-"""Gathering: what is read of one runtime, and kept of it when it is closed.
+"""Gathering: what is read of one runtime and of what its steps call, and kept of it when it is closed.
 
 Owns the marks: how far a counter of the runtime was told to have come. Invariants: no counter ever goes back,
-though the runtime may take back what it has counted; reading never waits for the event loop, and never fails.
-Knows not what several runtimes come to.
+though the runtime may take back what it has counted; what has the same labels is added up before it is
+marked; reading never waits for the event loop, and never fails. Knows not what several runtimes come to.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from .sheet import Key, Labels, Sheet, combine
 if TYPE_CHECKING:
     from penguiflow.measures import FlowMeasures, Recorded
     from penguiflow.runtime import Runtime
+    from penguiflow.snapshots import CalledFlow
     from penguiflow.statistics import RuntimeStatistics, StreamStatistics
 
 T = TypeVar("T")
@@ -39,6 +40,7 @@ class Watched:
         self.runtime: Callable[[], Runtime | None] = weakref.ref(runtime)
         self._marks: dict[Key, float] = {}
         self._numbers: list[Number] = []
+        self._measures: list[FlowMeasures] = []
 
     def read(self, runtime: Runtime, sheet: Sheet, *, averages: bool = False) -> None:
         """Write down what there is to say; ``averages`` are the moving ones."""
@@ -47,15 +49,22 @@ class Watched:
             self._numbers = numbers
         for number in self._numbers:
             self._put(sheet, *number)
-        measures = runtime.measures()
-        if measures is None:
-            return
-        for spread, labels, recorded in spreads_of(measures):
-            sheet.put_spread(spread, labels, recorded)
-            self._put(sheet, spread.count, labels, recorded.count)
-            self._put(sheet, spread.sum, labels, recorded.total)
-        for node in measures.nodes if averages else ():
-            sheet.put_averages(node.path, node.batch.average, node.latency.average)
+        measures = settled(lambda: measures_of(runtime))
+        if measures is not None:
+            self._measures = measures
+        counts: dict[Key, float] = {}
+        for one in self._measures:
+            for spread, labels, recorded in spreads_of(one):
+                sheet.put_spread(spread, labels, recorded)
+                for key, value in (
+                    ((spread.count, labels), recorded.count),
+                    ((spread.sum, labels), recorded.total),
+                ):
+                    counts[key] = counts.get(key, 0) + value
+            for node in one.nodes if averages else ():
+                sheet.put_averages(node.path, node.batch.average, node.latency.average)
+        for (metric, labels), value in counts.items():
+            self._put(sheet, metric, labels, value)
 
     def _put(self, sheet: Sheet, metric: Metric, labels: Labels, value: float) -> None:
         if metric.is_kept:
@@ -83,24 +92,45 @@ def settled(read: Callable[[], T]) -> T | None:
     return None
 
 
+def measures_of(runtime: Runtime) -> list[FlowMeasures]:
+    """Give what is recorded of a runtime's flow, and of those that its steps call."""
+    found = [runtime.measures(), *(one.measures() for one in runtime.called())]
+    return [measures for measures in found if measures is not None]
+
+
 def numbers_of(runtime: Runtime) -> Iterator[Number]:
-    """Give the numbers of a runtime; several edges between the same nodes are told as one."""
+    """Give the numbers of a runtime, and of the flows that its steps call.
+
+    Several edges between the same nodes are told as one, and so are flows of one name.
+    """
     numbers: dict[Key, float] = {}
-    statistics = runtime.statistics()
-    for metric, labels, value in (
-        *of_flow(statistics),
-        *of_nodes(statistics),
-        *of_streams(statistics.flow, runtime.streams()),
-        *of_edges(statistics),
-    ):
-        combine(numbers, (metric, labels), value)
+    whole = runtime.statistics()
+    each: list[tuple[RuntimeStatistics, Runtime | CalledFlow]] = [(whole, runtime)]
+    each += [(one.statistics(), one) for one in runtime.called()]
+    for metric, labels, value in of_runtime(whole):
+        numbers[metric, labels] = value
+    for statistics, one in each:
+        for metric, labels, value in (
+            *of_flow(statistics),
+            *of_nodes(statistics),
+            *of_streams(statistics.flow, one.streams()),
+            *of_edges(statistics),
+        ):
+            combine(numbers, (metric, labels), value)
     return ((*key, value) for key, value in numbers.items())
+
+
+def of_runtime(statistics: RuntimeStatistics) -> Iterator[Number]:
+    """Give what a runtime has, and the flows that its steps call have with it."""
+    flow = (statistics.flow,)
+    yield names.RUNTIMES, flow, 1
+    yield names.WORKERS, flow, statistics.workers
+    yield names.OBSERVER_ERRORS, flow, statistics.observer_errors
 
 
 def of_flow(statistics: RuntimeStatistics) -> Iterator[Number]:
     """Give what is counted of a flow."""
     flow = (statistics.flow,)
-    yield names.RUNTIMES, flow, 1
     yield names.RUNS_STARTED, flow, statistics.started
     for status in ("done", "failed", "cancelled", "expired"):
         yield names.RUNS_ENDED, (*flow, status), getattr(statistics, status)
@@ -110,8 +140,6 @@ def of_flow(statistics: RuntimeStatistics) -> Iterator[Number]:
     yield names.MESSAGES, flow, statistics.messages
     yield names.STREAMS, flow, statistics.streams
     yield names.CREDIT_OUT, flow, statistics.credit_out
-    yield names.WORKERS, flow, statistics.workers
-    yield names.OBSERVER_ERRORS, flow, statistics.observer_errors
 
 
 def of_nodes(statistics: RuntimeStatistics) -> Iterator[Number]:
@@ -158,6 +186,7 @@ def spreads_of(measures: FlowMeasures) -> Iterator[tuple[Spread, Labels, Recorde
     """Give what is recorded of a flow."""
     flow = measures.flow
     yield names.RUN_DURATION, (flow,), measures.seconds
+    yield names.RUN_ADMISSION_WAIT, (flow,), measures.admission_wait
     for node in measures.nodes:
         labels = (flow, node.path)
         yield names.NODE_LATENCY, labels, node.latency

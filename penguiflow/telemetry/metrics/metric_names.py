@@ -137,6 +137,13 @@ RUN_DURATION = spread(
     "how long runs took, from their admission on",
     has_ratio=True,
 )
+RUN_ADMISSION_WAIT = spread(
+    "penguiflow.run.admission_wait",
+    "s",
+    "{wait}",
+    FLOW,
+    "how long runs waited to be admitted, where they had to",
+)
 
 # nodes
 
@@ -232,6 +239,7 @@ METRICS: tuple[Metric, ...] = (
     WORKERS,
     OBSERVER_ERRORS,
     *RUN_DURATION.metrics,
+    *RUN_ADMISSION_WAIT.metrics,
     *NODE_LATENCY.metrics,
     *NODE_CREDIT_WAIT.metrics,
     *NODE_BATCH_SIZE.metrics,

@@ -25,8 +25,10 @@ class Metrics:
     """Counts and measures what runtimes do: ``flow.open(observers=[metrics])``.
 
     One may serve several runtimes, one after the other or at the same time, of the same flow or of others:
-    what has the same labels is added up. Counters go on when a runtime is closed; what is told of now, and of
-    the last minutes, is told of runtimes that are open. It may be read on any thread, at any time.
+    what has the same labels is added up. A flow that steps call (`Context.call`) is told of under its own
+    name, as if it were open itself: each call is a run of it. Counters go on when a runtime is closed; what
+    is told of now, and of the last minutes, is told of runtimes that are open. It may be read on any thread,
+    at any time.
 
     Args:
         compatible: give the metrics of `metric_names.COMPATIBLE` too: ``node_latency_us`` and others, for

@@ -24,6 +24,8 @@ import penguiflow
 from penguiflow.items import Drop, StreamEnded, StreamOpened, StreamRestarted
 from penguiflow.observe import (
     RunEnded,
+    RunPaused,
+    RunResumed,
     RunStarted,
     RuntimeClosed,
     RuntimeOpened,
@@ -53,6 +55,8 @@ TOLD: dict[type, Teller] = {
     StreamRestarted: RunSpans.stream_restarted,
     StreamEnded: RunSpans.stream_ended,
     Drop: RunSpans.dropped,
+    RunPaused: RunSpans.run_paused,
+    RunResumed: RunSpans.run_resumed,
     RunEnded: RunSpans.run_ended,
 }
 """Who in a run wants to know what."""
@@ -194,9 +198,9 @@ class OpenTelemetry:
         log.warning("a span could not be made, or was not taken: it is missing", exc_info=True)
 
 
-def said_of(run: RunStarted) -> dict[str, str | int]:
+def said_of(run: RunStarted) -> dict[str, str | int | float]:
     """Give what is known of a run when it begins."""
-    said: dict[str, str | int] = {
+    said: dict[str, str | int | float] = {
         names.RUN_ID: run.run_id,
         names.RUN_PART: run.part,
         names.FLOW: run.flow,
@@ -206,4 +210,6 @@ def said_of(run: RunStarted) -> dict[str, str | int]:
     }
     words = {names.TENANT: run.headers.tenant, names.TOPIC: run.headers.topic}
     said.update({name: word for name, word in words.items() if isinstance(word, str)})
+    if run.waited > 0:
+        said[names.RUN_WAIT_ADMISSION] = run.waited
     return said

@@ -23,10 +23,20 @@ from opentelemetry.trace import Status, StatusCode
 from penguiflow.durations import StreamTiming, Waits
 from penguiflow.errors import StepError, described
 from penguiflow.items import Drop, StreamEnded, StreamOpened, StreamRestarted
-from penguiflow.observe import SPAN, RunEnded, StepEnded, StepLinked, StepRetried, StepStarted
+from penguiflow.observe import (
+    SPAN,
+    RunEnded,
+    RunPaused,
+    RunResumed,
+    StepEnded,
+    StepLinked,
+    StepRetried,
+    StepStarted,
+)
 
 from .. import names
 from .handles import Handle, links_to
+from .pauses import Pauses
 
 MOST_EVENTS = 32
 """So many events, retries and drops, we add to a span at most; all are counted. (The SDK keeps 128, the last
@@ -82,6 +92,7 @@ class RunSpans:
         "_drops",
         "_errors",
         "_events",
+        "_pauses",
         "_run_id",
         "_steps",
         "_streams",
@@ -110,6 +121,7 @@ class RunSpans:
         self._streams: dict[tuple[str, str], Open] = {}
         self._errors: deque[BaseException] = above._errors if above is not None else deque(maxlen=MOST_ERRORS)
         self._events = self._drops = 0
+        self._pauses: Pauses | None = None  # most runs have none
 
     def _ns(self, at: float) -> int:
         return to_ns(at) + self.offset_ns
@@ -205,9 +217,10 @@ class RunSpans:
         if span.is_recording():
             said: dict[str, str | int | float] = {names.STEP_OUTCOME: outcome}
             if waits is not None:
-                said[names.STEP_WAIT_SOURCE] = waits.source
-                said[names.STEP_WAIT_NODE] = waits.node
+                said[names.STEP_WAIT_SOURCE], said[names.STEP_WAIT_NODE] = waits.source, waits.node
                 said[names.STEP_WAIT_CREDIT] = waits.credit
+                if waits.again:
+                    said[names.STEP_AGAIN] = waits.again
             if step.count:
                 said[names.STEP_RETRIES] = step.count
             span.set_attributes(said)
@@ -303,7 +316,18 @@ class RunSpans:
         span = self.span if stream is None else stream.span
         span.add_event(names.DROP, said, self._ns(anyio.current_time()))
 
-    # -- the end
+    # -- pauses, and the end
+
+    def run_paused(self, event: RunPaused) -> None:
+        """Say on the span of the run that it is paused."""
+        if self._pauses is None:
+            self._pauses = Pauses(self.span)
+        self._pauses.begin(event.at, self._ns(event.at))
+
+    def run_resumed(self, event: RunResumed) -> None:
+        """Say on the span of the run that it goes on."""
+        if self._pauses is not None:
+            self._pauses.end(event.at, self._ns(event.at))
 
     def run_ended(self, event: RunEnded) -> None:
         """End the span of the run, and before it whatever of the run is still open."""
@@ -321,6 +345,8 @@ class RunSpans:
         self.span.set_attribute(names.RUN_STATUS, event.status)
         if self._drops:
             self.span.set_attribute(names.RUN_DROPS, self._drops)
+        if self._pauses is not None:
+            self._pauses.close(event.at)
         if event.error is not None and event.status in ("failed", "expired"):
             self._blame(self.span, event.error, event.at)
         self.span.end(self._ns(event.at))

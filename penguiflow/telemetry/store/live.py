@@ -10,12 +10,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
+
+from penguiflow.durations import Waits
 
 if TYPE_CHECKING:
     from penguiflow.histogram import Windows
     from penguiflow.runtime import Runtime
+    from penguiflow.snapshots import CalledFlow
     from penguiflow.statistics import RuntimeStatistics, StreamStatistics
 
 MOST_STREAMS = 200
@@ -23,6 +27,9 @@ MOST_STREAMS = 200
 
 MOST_COUNTED = 2000
 """Where there are more streams than this, none is looked at: they would all have to be."""
+
+MOST_CALLED = 20
+"""So many flows that steps call are shown."""
 
 MOST_RUNS = 20
 """So many runs are asked what they wait for."""
@@ -93,7 +100,8 @@ class LiveEdge:
 class LiveStream:
     """An open stream, now; see `penguiflow.statistics.StreamStatistics`.
 
-    ``waits`` are the seconds that it has waited so far for its source, its node and credit.
+    ``waits`` are the seconds that it has waited so far for its source, its node and credit, and how many of
+    those for its node went into failed tries.
     """
 
     run_id: str
@@ -103,7 +111,33 @@ class LiveStream:
     window: int
     in_flight: int
     next_seq: int
-    waits: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    waits: tuple[float, ...] = (0.0, 0.0, 0.0)
+    part: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LiveFlow:
+    """A flow that steps of a runtime call, now.
+
+    Attributes:
+        path: names of the flows on the way: that of the runtime, then what its steps call, to this one.
+        runs: how many calls are under way.
+        started: how many were begun so far.
+        failed: how many failed.
+        open_streams: how many streams are open, of which ``streams`` may be a part.
+        nodes: its nodes.
+        edges: its edges.
+        streams: open streams, those without credit first.
+    """
+
+    path: tuple[str, ...]
+    runs: int
+    started: int
+    failed: int
+    open_streams: int
+    nodes: tuple[LiveNode, ...]
+    edges: tuple[LiveEdge, ...]
+    streams: tuple[LiveStream, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +158,9 @@ class LiveRuntime:
         edges: its edges.
         streams: open streams, those without credit first.
         diagnosis: run ids, with sentences that say what each waits for.
+        paused_runs: how many of the live runs are paused.
+        called: flows that its steps call.
+        more_called: how many more of these there are.
     """
 
     pid: int
@@ -139,6 +176,9 @@ class LiveRuntime:
     edges: tuple[LiveEdge, ...]
     streams: tuple[LiveStream, ...]
     diagnosis: tuple[tuple[str, tuple[str, ...]], ...]
+    paused_runs: int = 0
+    called: tuple[LiveFlow, ...] = ()
+    more_called: int = 0
 
 
 class Camera:
@@ -164,62 +204,84 @@ class Camera:
         statistics = runtime.statistics()
         seconds, self._at = max(began - self._at, 1e-6), began
         before, self._counts = self._counts, {}
+        streams = _streams(runtime, statistics, MOST_STREAMS)
+        called = runtime.called()
         picture = {
             "flow": statistics.flow,
             "runs": statistics.runs,
             "waiting_runs": statistics.waiting_runs,
+            "paused_runs": statistics.paused,
             "started": statistics.started,
             "failed": statistics.failed,
             "open_streams": statistics.streams,
-            "nodes": self._nodes(runtime, statistics, before, seconds),
-            "edges": self._edges(statistics, before, seconds),
-            "streams": _streams(runtime) if statistics.streams <= MOST_COUNTED else (),
+            "nodes": _nodes(runtime, statistics, partial(self._rate, None, before, seconds)),
+            "edges": _edges(statistics, partial(self._rate, None, before, seconds)),
+            "streams": streams,
+            "called": self._called(called[:MOST_CALLED], before, seconds, len(streams)),
+            "more_called": len(called[MOST_CALLED:]),
             "diagnosis": _diagnosis(runtime),
         }
         ended = self._clock()
         self._rest_until = ended + (ended - began) / SHARE
         return picture
 
-    def _nodes(
-        self, runtime: Runtime, statistics: RuntimeStatistics, before: dict[Any, int], seconds: float
+    def _called(
+        self, called: Sequence[CalledFlow], before: dict[Any, int], seconds: float, shown: int
     ) -> tuple[Any, ...]:
-        measures = runtime.measures()
-        latencies = {node.path: node.latency for node in measures.nodes} if measures is not None else {}
-        return tuple(
-            (
-                node.path,
-                node.active,
-                node.concurrency,
-                node.waiting,
-                node.steps,
-                self._rate(node.path, node.steps, before, seconds),
-                *_percentiles(latencies.get(node.path)),
-                node.failures,
-                node.retries,
-            )
-            for node in statistics.nodes
-        )
+        """Show the flows that steps call; so many streams are shown already."""
+        found = []
+        for one in called:
+            statistics, rate = one.statistics(), partial(self._rate, one, before, seconds)
+            streams = _streams(one, statistics, MOST_STREAMS - shown)
+            shown += len(streams)
+            counts = (statistics.runs, statistics.started, statistics.failed, statistics.streams)
+            nodes, edges = _nodes(one, statistics, rate), _edges(statistics, rate)
+            found.append((one.path, *counts, nodes, edges, streams))
+        return tuple(found)
 
-    def _edges(
-        self, statistics: RuntimeStatistics, before: dict[Any, int], seconds: float
-    ) -> tuple[Any, ...]:
-        return tuple(
-            (
-                edge.source,
-                edge.target,
-                edge.waiting,
-                edge.most_waiting,
-                edge.capacity,
-                edge.offered,
-                self._rate((index, edge.source), edge.offered, before, seconds),
-                edge.dropped,
-            )
-            for index, edge in enumerate(statistics.edges)
-        )
+    def _rate(
+        self, of: CalledFlow | None, before: dict[Any, int], seconds: float, key: Any, count: int
+    ) -> float:
+        self._counts[of, key] = count
+        return max(0.0, (count - before.get((of, key), 0)) / seconds)
 
-    def _rate(self, key: Any, count: int, before: dict[Any, int], seconds: float) -> float:
-        self._counts[key] = count
-        return max(0.0, (count - before.get(key, 0)) / seconds)
+
+Rate = Callable[[Any, int], float]
+
+
+def _nodes(one: Runtime | CalledFlow, statistics: RuntimeStatistics, rate: Rate) -> tuple[Any, ...]:
+    measures = one.measures()
+    latencies = {node.path: node.latency for node in measures.nodes} if measures is not None else {}
+    return tuple(
+        (
+            node.path,
+            node.active,
+            node.concurrency,
+            node.waiting,
+            node.steps,
+            rate(node.path, node.steps),
+            *_percentiles(latencies.get(node.path)),
+            node.failures,
+            node.retries,
+        )
+        for node in statistics.nodes
+    )
+
+
+def _edges(statistics: RuntimeStatistics, rate: Rate) -> tuple[Any, ...]:
+    return tuple(
+        (
+            edge.source,
+            edge.target,
+            edge.waiting,
+            edge.most_waiting,
+            edge.capacity,
+            edge.offered,
+            rate((index, edge.source), edge.offered),
+            edge.dropped,
+        )
+        for index, edge in enumerate(statistics.edges)
+    )
 
 
 def _percentiles(windows: Windows | None) -> tuple[float | None, float | None]:
@@ -229,14 +291,18 @@ def _percentiles(windows: Windows | None) -> tuple[float | None, float | None]:
     return found.percentile(50.0), found.percentile(99.0)
 
 
-def _streams(runtime: Runtime) -> tuple[Any, ...]:
-    streams = sorted(runtime.streams(), key=lambda stream: stream.credit > 0 or not stream.window)
-    return tuple(_stream(one) for one in streams[:MOST_STREAMS])
+def _streams(one: Runtime | CalledFlow, statistics: RuntimeStatistics, most: int) -> tuple[Any, ...]:
+    if statistics.streams > MOST_COUNTED:
+        return ()
+    streams = sorted(one.streams(), key=lambda stream: stream.credit > 0 or not stream.window)
+    return tuple(map(_stream, streams[:most]))
 
 
 def _stream(one: StreamStatistics) -> tuple[Any, ...]:
-    waits = (one.waits.source, one.waits.node, one.waits.credit) if one.waits is not None else (0.0, 0.0, 0.0)
-    return (one.run_id, one.node, one.stream_id, one.credit, one.window, one.in_flight, one.next_seq, waits)
+    waits = one.waits if one.waits is not None else Waits()
+    spent = (waits.source, waits.node, waits.credit, waits.again)
+    counts = (one.credit, one.window, one.in_flight, one.next_seq)
+    return (one.run_id, one.node, one.stream_id, *counts, spent, one.part)
 
 
 def _diagnosis(runtime: Runtime) -> tuple[Any, ...]:
@@ -251,8 +317,22 @@ def live_stream(one: Sequence[Any]) -> LiveStream:
     Raises:
         TypeError, ValueError: something is missing.
     """
-    run_id, node, stream_id, credit, window, in_flight, next_seq, (source, own, late) = one
-    return LiveStream(run_id, node, stream_id, credit, window, in_flight, next_seq, (source, own, late))
+    run_id, node, stream_id, credit, window, in_flight, next_seq, waits, *part = one
+    source, own, late, *again = waits
+    spent = (source, own, late, *again[:1])
+    return LiveStream(run_id, node, stream_id, credit, window, in_flight, next_seq, spent, *part[:1])
+
+
+def live_flow(one: Sequence[Any]) -> LiveFlow:
+    """Make a flow that steps call of the plain values that were kept of it.
+
+    Raises:
+        TypeError, ValueError: something is missing.
+    """
+    path, runs, started, failed, open_streams, nodes, edges, streams = one
+    shown = tuple(map(live_stream, streams))
+    parts = (tuple(LiveNode(*node) for node in nodes), tuple(LiveEdge(*edge) for edge in edges), shown)
+    return LiveFlow(tuple(path), runs, started, failed, open_streams, *parts)
 
 
 def picture(pid: int, at: float, now: float, state: dict[str, Any]) -> LiveRuntime:
@@ -269,17 +349,27 @@ def picture(pid: int, at: float, now: float, state: dict[str, Any]) -> LiveRunti
         nodes=tuple(LiveNode(*one) for one in state["nodes"]),
         edges=tuple(LiveEdge(*one) for one in state["edges"]),
         streams=tuple(map(live_stream, state["streams"])),
+        paused_runs=state.get("paused_runs", 0),  # which older versions do not tell
+        called=tuple(map(live_flow, state.get("called", ()))),
+        more_called=state.get("more_called", 0),
         diagnosis=tuple((run_id, tuple(sentences)) for run_id, sentences in state["diagnosis"]),
         **{name: state[name] for name in names},
     )
 
 
 def seen_of(row: Any, live: dict[str, Any] | None) -> LiveStream | None:
-    """Give what the latest picture has of a stream that is open, or of the work of a node on it."""
+    """Give what the latest picture has of a stream that is open, or of the work of a node on it.
+
+    ``live`` is the picture, with the id of the run that the row belongs to as its ``run_id``.
+    """
     if live is None or row["ended"] is not None or not row["stream_id"]:
         return None
-    wanted = [row["node"], row["stream_id"]]
+    wanted = (live["run_id"], row["part"], row["node"], row["stream_id"])
     try:
-        return next((live_stream(one) for one in live["streams"] if one[1:3] == wanted), None)
-    except (ValueError, TypeError, KeyError):  # damaged, or written by a version that says it otherwise
+        shown = chain(live["streams"], *(one[-1] for one in live.get("called", ())))
+        streams = map(live_stream, shown)
+        return next(
+            (one for one in streams if (one.run_id, one.part, one.node, one.stream_id) == wanted), None
+        )
+    except (ValueError, TypeError, KeyError, IndexError):  # damaged, or of a version that says it otherwise
         return None

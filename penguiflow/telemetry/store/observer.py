@@ -7,7 +7,6 @@ the disk, `writing` knows.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import os
 import random
@@ -15,14 +14,16 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from penguiflow.given import check_count, check_seconds_given
 from penguiflow.items import Drop, StreamEnded, StreamOpened, StreamRestarted
 from penguiflow.observe import (
     SPAN,
     RunEnded,
+    RunPaused,
     RunRead,
+    RunResumed,
     RunStarted,
     RuntimeClosed,
     RuntimeOpened,
@@ -35,12 +36,9 @@ from penguiflow.observe import (
 from .live import Camera
 from .own_span import OwnSpan
 from .raised import record
-from .recording import OpenPart, OpenRun, OpenStep, OpenStream
-from .schema import PARTS, PLANS, RUNS, STEPS, STREAMS
+from .recording import OpenPart, OpenPause, OpenRun, OpenStep, OpenStream, plan_row
+from .schema import PARTS, PAUSES, PLANS, RUNS, STEPS, STREAMS, check_path
 from .writing import Row, Writer
-
-if TYPE_CHECKING:
-    from penguiflow.graph import Plan
 
 MOST_PENDING = 10_000
 """So many rows may wait for the disk; those that come then are left out."""
@@ -76,7 +74,7 @@ class TraceStore:
         interval: seconds between two pictures for `penguiflow top`.
 
     Raises:
-        ValueError, TypeError: a limit is none.
+        ValueError, TypeError: a limit is none, or the path names no file.
     """
 
     timelines = True
@@ -99,6 +97,7 @@ class TraceStore:
             check_count(name, limit)
         if interval == 0:
             raise ValueError("interval=0: seconds, more than 0")
+        check_path(path)
         self.interval: float = interval
         self._most = max_records_per_run
         self._runs: dict[str, OpenRun] = {}
@@ -107,15 +106,16 @@ class TraceStore:
         self._cameras: dict[int, Camera] = {}
         self._numbers = itertools.count(1)
         self._key = 0
-        self._lock = (
-            threading.Lock()
-        )  # runtimes in several threads may share it; taken when one comes or goes
+        # taken when a runtime comes or goes: several threads may share it
+        self._lock = threading.Lock()
         self._writer = Writer(Path(path), max_age, max_bytes, MOST_PENDING, self._live_keys)
         self._told: dict[type, Callable[[Any], None]] = {
             RuntimeOpened: self._runtime_opened,
             RuntimeTick: self._runtime_tick,
             RuntimeClosed: self._runtime_closed,
             RunStarted: self._run_started,
+            RunPaused: self._run_paused,
+            RunResumed: self._run_resumed,
             RunEnded: self._run_ended,
             RunRead: self._run_read,
             StepStarted: self._step_started,
@@ -157,7 +157,7 @@ class TraceStore:
 
     def _runtime_opened(self, event: RuntimeOpened) -> None:
         plan = event.runtime.flow.plan
-        row = _plan_row(plan)
+        row = plan_row(plan)
         with self._lock:
             self._plans[plan.name] = (row[0], row)
             self._cameras[id(event.runtime)] = Camera(next(self._numbers))
@@ -207,6 +207,26 @@ class TraceStore:
         self._key = max(self._key + 1, int(time.time() * 1000) << 21 | random.getrandbits(21))
         return self._key
 
+    def _run_paused(self, event: RunPaused) -> None:
+        run = self._runs.get(event.run_id)
+        if run is None:
+            return
+        if self._has_room(run):
+            pause = run.pauses[event.part] = OpenPause(event, run.records)
+            self._put(run, PAUSES, pause.row(run))
+        if not event.part:
+            self._put(run, RUNS, run.row(status="paused"))
+
+    def _run_resumed(self, event: RunResumed) -> None:
+        run = self._runs.get(event.run_id)
+        if run is None:
+            return
+        pause = run.pauses.pop(event.part, None)
+        if pause is not None:
+            self._put(run, PAUSES, pause.row(run, event.at))
+        if not event.part:
+            self._put(run, RUNS, run.row())
+
     def _run_ended(self, event: RunEnded) -> None:
         run = self._runs.get(event.run_id)
         if run is None:
@@ -236,7 +256,9 @@ class TraceStore:
             self._writer.put(RUNS, (*row[:-1], event.at - ended))
 
     def _close_all(self, run: OpenRun, event: RunEnded) -> None:
-        """End what nobody has told the end of: steps whose cleanup was given up."""
+        """End what nobody has told the end of: steps whose cleanup was given up, a pause."""
+        for part in [part for part in run.pauses if part == event.part or not event.part]:
+            self._put(run, PAUSES, run.pauses.pop(part).row(run, event.at))
         for key in [key for key in run.streams if key[0] == event.part or not event.part]:
             self._put(run, STREAMS, run.streams.pop(key).row(run, event.at, "cancelled"))
         for place in [place for place in run.steps if place[0] == event.part or not event.part]:
@@ -279,8 +301,7 @@ class TraceStore:
         step = run.steps.get((event.part, event.step))
         if event.seq is not None:
             if step is not None:
-                said = {"seq": event.seq, "attempt": event.attempt, "error": _brief(event.error)}
-                step.said.keep(run.epoch(event.at), "retry", said)
+                step.retried(run, event)
             return
         error = record(event.error) if event.error is not None else None
         if step is not None:
@@ -377,21 +398,3 @@ class TraceStore:
             step.drops[event.edge, event.reason] = said
             step.said.keep(time.time(), "drop", said)
         said["count"] += 1
-
-
-def _plan_row(plan: Plan) -> Row:
-    """Give the nodes and edges of a flow, under a name that is theirs alone."""
-    nodes = tuple(site.key for site in plan.sites if site is not plan.root)
-    edges = [(edge.source.key, edge.target.key) for edge in plan.edges]
-    edges += [(site.key, "reader") for site in plan.exits]
-    name = hashlib.sha256(repr((plan.name, nodes, edges)).encode("utf-8", "backslashreplace")).hexdigest()[
-        :16
-    ]
-    return (name, nodes, tuple(edges))
-
-
-def _brief(error: BaseException | None) -> str:
-    if error is None:
-        return ""
-    kept = record(error)
-    return f"{kept.kind}: {kept.text}".removesuffix(": ")

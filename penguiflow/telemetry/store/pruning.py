@@ -64,7 +64,7 @@ def _delete(connection: sqlite3.Connection, gone: list[str], before: float) -> i
     if not rows:
         return 0
     connection.execute("BEGIN IMMEDIATE")
-    for table in ("steps", "streams", "parts", "runs"):
+    for table in ("steps", "streams", "parts", "pauses", "runs"):
         connection.executemany(f"DELETE FROM {table} WHERE run = ?", rows)
     connection.execute("COMMIT")
     return len(rows)

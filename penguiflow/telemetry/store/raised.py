@@ -60,3 +60,11 @@ def _text(error: BaseException) -> str:
         members = (f"{type(one).__name__}: {_text(one)}" for one in error.exceptions[:MOST_CAUSES])
         text = f"{text}: {'; '.join(members)}"
     return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…"
+
+
+def brief(error: BaseException | None) -> str:
+    """Write an error on one line; nothing where there is none."""
+    if error is None:
+        return ""
+    kept = record(error)
+    return f"{kept.kind}: {kept.text}".removesuffix(": ")

@@ -17,17 +17,14 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import quote
 
-from penguiflow.durations import Waits
-
-from ..records import PartRecord, RunSummary, RunTrace, StepRecord, StreamRecord
-from .coding import read_error, read_events, read_json, unpack_timeline
-from .live import LiveRuntime, picture, seen_of
+from ..records import PartRecord, PauseRecord, RunSummary, RunTrace
+from .coding import read_error, read_json
+from .live import LiveRuntime, picture
 from .processes import Process
-from .schema import TraceStoreError, check_file, check_marks, explain
+from .rows import Row, part_of, pause_of, step_of, stream_of, value_of
+from .schema import TraceStoreError, check_file, check_marks, explain, is_older
 
 __all__ = ["EmptyStoreError", "StoreReader", "TraceStoreError", "open_store"]
-
-Row = Any
 
 MOST_AMBIGUOUS = 5
 """So many runs are named where a prefix means several."""
@@ -121,11 +118,12 @@ class StoreReader:
         Args:
             since: begun at this time or later, in seconds since the epoch.
             until: begun before this time.
-            status: how they ended: ``done``, ``failed``, ``cancelled``, ``expired``; ``running``, ``lost``.
+            status: how they ended: ``done``, ``failed``, ``cancelled``, ``expired``, ``lost``; or ``running``
+                or ``paused``.
             node: a node, by its path or its own name, that had a step in them.
             tenant: on whose behalf.
             flow: name of the flow.
-            longer_than: seconds that they took, or have taken so far, at least.
+            longer_than: seconds that they took, or have taken so far, at least, from their admission on.
             shorter_than: seconds that they took at most.
             limit: how many at most; ``None`` for all.
 
@@ -183,13 +181,16 @@ class StoreReader:
             over = row["ended"]
             return RunTrace(
                 summary=summary,
-                parts=(self._root(row, summary), *map(_part, self._rows("parts", run))),
-                steps=tuple(sorted((_step(one, over, live) for one in steps), key=lambda step: step.started)),
+                parts=(self._root(row, summary), *map(part_of, self._rows("parts", run))),
+                steps=tuple(
+                    sorted((step_of(one, over, live) for one in steps), key=lambda step: step.started)
+                ),
                 streams=tuple(
-                    sorted((_stream(one, over, live) for one in streams), key=lambda stream: stream.started)
+                    sorted((stream_of(one, over, live) for one in streams), key=lambda stream: stream.started)
                 ),
                 left_out=row["left_out"],
                 diagnosis=_diagnosis(live, summary),
+                pauses=self._pauses(run, over),
             )
 
     def live(self) -> tuple[LiveRuntime, ...]:
@@ -228,6 +229,12 @@ class StoreReader:
 
     def _rows(self, table: str, run: int) -> list[Row]:
         return self._connection.execute(f"SELECT * FROM {table} WHERE run = ?", (run,)).fetchall()
+
+    def _pauses(self, run: int, over: float | None) -> tuple[PauseRecord, ...]:
+        if is_older(self._connection):  # it has no such table
+            return ()
+        pauses = (pause_of(one, over) for one in self._rows("pauses", run))
+        return tuple(sorted(pauses, key=lambda pause: pause.started))
 
     def _find(self, run_id: str) -> Row:
         """Give the row of a run."""
@@ -288,6 +295,7 @@ class StoreReader:
             streams=streams,
             error=" ".join(said.split()),
             read=row["read_seconds"] or 0.0,
+            waited=value_of(row, "waited_seconds"),
         )
 
     def _root(self, row: Row, summary: RunSummary) -> PartRecord:
@@ -315,7 +323,7 @@ class StoreReader:
         )
         for state in map(read_json, (one["state"] for one in states)):
             if isinstance(state, dict) and any(one[0] == row["run_id"] for one in state.get("diagnosis", ())):
-                return state
+                return {**state, "run_id": row["run_id"]}
         return None
 
 
@@ -329,65 +337,3 @@ def _picture(process: Process, row: Row, now: float) -> LiveRuntime | None:
 def _diagnosis(live: dict[str, Any] | None, run: RunSummary) -> tuple[str, ...]:
     found = live.get("diagnosis", ()) if live is not None else ()
     return next((tuple(map(str, sentences)) for run_id, sentences in found if run_id == run.run_id), ())
-
-
-def _waits(row: Row) -> Waits:
-    return Waits(row["source_seconds"], row["node_seconds"], row["credit_seconds"])
-
-
-def _part(row: Row) -> PartRecord:
-    return PartRecord(
-        part=row["part"],
-        flow=row["flow"],
-        caller=(row["caller_part"], row["caller_step"]),
-        started=row["started"],
-        ended=row["ended"],
-        status=row["status"],
-        nodes=(),
-        edges=(),
-        error=read_error(row["error"]),
-    )
-
-
-def _step(row: Row, over: float | None, live: dict[str, Any] | None) -> StepRecord:
-    """Give a step; where its end got lost, it ends with its run."""
-    left = row["ended"] is None and over is not None
-    seen = seen_of(row, live)
-    return StepRecord(
-        part=row["part"],
-        step=row["step"],
-        node=row["node"],
-        attempt=row["attempt"],
-        stream_id=row["stream_id"],
-        started=row["started"],
-        ended=over if left else row["ended"],
-        queued=row["queued"],
-        outcome="cancelled" if left else row["outcome"],
-        waits=Waits(*seen.waits) if seen is not None else _waits(row),
-        error=read_error(row["error"]),
-        events=read_events(row["events"]),
-    )
-
-
-def _stream(row: Row, over: float | None, live: dict[str, Any] | None) -> StreamRecord:
-    """Give a stream; of one that is open, the latest picture knows how many chunks it has."""
-    left = row["ended"] is None and over is not None
-    seen = seen_of(row, live)
-    return StreamRecord(
-        part=row["part"],
-        step=row["step"],
-        node=row["node"],
-        stream_id=row["stream_id"],
-        attempt=row["attempt"],
-        started=row["started"],
-        ended=over if left else row["ended"],
-        terminal="cancelled" if left else row["terminal"],
-        chunks=seen.next_seq if seen is not None else row["chunks"],
-        bytes=row["bytes"],
-        gaps=row["gaps"],
-        drops=row["drops"],
-        first_chunk=row["first_chunk"],
-        waits=Waits(*seen.waits) if seen is not None else _waits(row),
-        timeline=unpack_timeline(row["timeline"]),
-        error=read_error(row["error"]),
-    )

@@ -1,20 +1,26 @@
 """Recording: what a trace store keeps in memory of a run while it is under way.
 
-Owns runs, the attempts at steps and at streams that are open, and how they become rows. Invariant: a row is
-whole, so that writing it again changes nothing; of a run that is over, nothing is left here.
+Owns runs, the attempts at steps and at streams that are open, pauses and plans, and how they become rows.
+Invariant: a row is whole, so that writing it again changes nothing; of a run that is over, nothing is left
+here.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import hashlib
+from typing import TYPE_CHECKING, Any
 
 from penguiflow.durations import StreamTiming, Waits
 from penguiflow.items import StreamOpened
-from penguiflow.observe import RunStarted, StepStarted
+from penguiflow.observe import RunPaused, RunStarted, StepRetried, StepStarted
 
 from ..records import ErrorRecord
 from .coding import pack_timeline
 from .own_span import OwnSpan
+from .raised import brief
+
+if TYPE_CHECKING:
+    from penguiflow.graph import Plan
 
 Row = tuple[Any, ...]
 
@@ -27,7 +33,7 @@ class OpenStep:
         said: where it is kept what is said of it.
     """
 
-    __slots__ = ("at", "attempt", "drops", "node", "part", "queued", "said", "step", "stream_id")
+    __slots__ = ("again", "at", "attempt", "drops", "node", "part", "queued", "said", "step", "stream_id")
 
     def __init__(self, started: StepStarted, said: OwnSpan) -> None:
         self.part: int = started.part
@@ -39,6 +45,18 @@ class OpenStep:
         self.at: float = started.at
         self.said: OwnSpan = said
         self.drops: dict[tuple[str, str], dict[str, Any]] | None = None
+        self.again: dict[str, Any] | None = None
+
+    def retried(self, run: OpenRun, event: StepRetried) -> None:
+        """Keep that a chunk is tried again: when, and, since there may be very many, how many there were."""
+        at, error = run.epoch(event.at), brief(event.error)
+        if self.again is None:
+            self.again = {"chunks": 0, "retries": 0, "error": ""}
+            self.said.keep(at, "retries", self.again)
+        self.again["chunks"] += event.attempt == 2
+        self.again["retries"] += 1
+        self.again["error"] = error
+        self.said.keep(at, "retry", {"seq": event.seq, "attempt": event.attempt, "error": error})
 
     def row(
         self,
@@ -63,6 +81,7 @@ class OpenStep:
             waits.source if waits is not None else 0.0,
             waits.node if waits is not None else 0.0,
             waits.credit if waits is not None else 0.0,
+            (waits.again or None) if waits is not None else None,  # most have none: it would take room
             error,
             (self.said.told(run.epoch(self.at)) or None) if ended is not None else None,
         )
@@ -112,6 +131,7 @@ class OpenStream:
             waits.source,
             waits.node,
             waits.credit,
+            waits.again or None,
             pack_timeline(timing.timeline) if timing is not None else None,
             error,
         )
@@ -148,6 +168,22 @@ class OpenPart:
         )
 
 
+class OpenPause:
+    """A run, or a part of one, that is paused."""
+
+    __slots__ = ("at", "number", "part")
+
+    def __init__(self, paused: RunPaused, number: int) -> None:
+        self.number: int = number
+        self.part: int = paused.part
+        self.at: float = paused.at
+
+    def row(self, run: OpenRun, ended: float | None = None) -> Row:
+        """Give it as it stands."""
+        over = ended if ended is None else run.epoch(ended)
+        return (run.key, self.number, self.part, run.epoch(self.at), over)
+
+
 class OpenRun:
     """A run that is under way.
 
@@ -167,6 +203,7 @@ class OpenRun:
         "offset",
         "outer",
         "parts",
+        "pauses",
         "plan",
         "process",
         "records",
@@ -178,6 +215,7 @@ class OpenRun:
         "streams_count",
         "tenant",
         "trace_id",
+        "waited",
     )
 
     def __init__(self, key: int, process: str, started: RunStarted, offset: float, plan: str) -> None:
@@ -192,6 +230,7 @@ class OpenRun:
         self.state: str = state if isinstance(state, str) else ""
         self.plan: str = plan
         self.at: float = started.at
+        self.waited: float = started.waited
         self.offset: float = offset
         self.outer: Any = None
         self.records: int = 0
@@ -201,6 +240,7 @@ class OpenRun:
         self.steps: dict[tuple[int, int], OpenStep] = {}
         self.streams: dict[tuple[int, str, str], OpenStream] = {}
         self.parts: dict[int, OpenPart] = {}
+        self.pauses: dict[int, OpenPause] = {}  # of each part, the one that is not over
 
     def epoch(self, at: float) -> float:
         """Give the time of day of a moment on the clock of the event loop."""
@@ -225,5 +265,17 @@ class OpenRun:
             self.left_out,
             self.plan or None,
             error,
+            self.waited,
             0.0,
         )
+
+
+def plan_row(plan: Plan) -> Row:
+    """Give the nodes and edges of a flow, under a name that is theirs alone."""
+    nodes = tuple(site.key for site in plan.sites if site is not plan.root)
+    edges = [(edge.source.key, edge.target.key) for edge in plan.edges]
+    edges += [(site.key, "reader") for site in plan.exits]
+    name = hashlib.sha256(repr((plan.name, nodes, edges)).encode("utf-8", "backslashreplace")).hexdigest()[
+        :16
+    ]
+    return (name, nodes, tuple(edges))

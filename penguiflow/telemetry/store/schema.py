@@ -6,6 +6,7 @@ Invariant: a file that is not ours, is damaged, or was written by a newer versio
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +16,14 @@ from penguiflow.errors import FlowError
 APPLICATION_ID = 0x50_46_4C_57
 """Marks a file as ours: ``PFLW`` in its header."""
 
-VERSION = 1
+VERSION = 2
+"""2 has pauses, how long runs had waited to be admitted, and how much went into tries that failed."""
 
 MAGIC = b"SQLite format 3\0"
 
-PLANS, RUNS, PARTS, STEPS, STREAMS, LIVE, PROCESSES = range(7)
+MEMORY = ":memory:"
+
+PLANS, RUNS, PARTS, STEPS, STREAMS, LIVE, PROCESSES, PAUSES = range(8)
 """The tables, by the numbers under which rows for them are handed to the writer."""
 
 
@@ -51,7 +55,7 @@ class Table:
         return f"CREATE TABLE IF NOT EXISTS {self.name} ({columns}, PRIMARY KEY ({key})) WITHOUT ROWID"
 
 
-_WAITS = "source_seconds node_seconds credit_seconds"
+_WAITS = "source_seconds node_seconds credit_seconds again_seconds"
 
 TABLES: tuple[Table, ...] = (
     Table("plans", ("plan", "nodes", "edges"), 1),
@@ -59,7 +63,7 @@ TABLES: tuple[Table, ...] = (
         "runs",
         tuple(
             "run process run_id flow trace_id tenant started ended".split()
-            + "status steps streams left_out plan error read_seconds".split()
+            + "status steps streams left_out plan error waited_seconds read_seconds".split()
         ),
         1,
     ),
@@ -85,6 +89,7 @@ TABLES: tuple[Table, ...] = (
     ),
     Table("live", tuple("process runtime at state".split()), 2),
     Table("processes", tuple("process pid birth place started seen".split()), 1),
+    Table("pauses", tuple("run number part started ended".split()), 2),
 )
 """All tables, in the order of their numbers."""
 
@@ -100,6 +105,17 @@ PERMANENT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_SCHEM
 
 class TraceStoreError(FlowError):
     """A trace store can't be used; the text says which, why, and the remedy."""
+
+
+def check_path(path: str | os.PathLike[str]) -> None:
+    """Refuse what names no file: a store is written by one thread and read by other processes.
+
+    Raises:
+        ValueError: it is empty, or SQLite's word for a database in memory.
+    """
+    if os.fspath(path) in ("", ".", MEMORY):
+        text = 'the path of a file is needed; write: TraceStore("runs.db")'
+        raise ValueError(f"TraceStore({str(path)!r}): {text}")
 
 
 def check_file(path: Path) -> None:
@@ -147,8 +163,20 @@ def check_marks(connection: sqlite3.Connection, path: Path) -> bool:
     return False
 
 
+def is_older(connection: sqlite3.Connection) -> bool:
+    """Say whether a store of ours was written by an older version, which had less to keep.
+
+    Raises:
+        sqlite3.Error: it can't be read.
+    """
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(version) < VERSION
+
+
 def create(connection: sqlite3.Connection, path: Path) -> None:
-    """Make the tables, unless another process has just done so.
+    """Make the tables, or what of them an older version had not, unless another process has just done so.
+
+    An older version that has the file open goes on writing what it knows: rows are written column by column.
 
     Raises:
         TraceStoreError, sqlite3.Error: as in `check_marks`; or it can't be written.
@@ -157,9 +185,10 @@ def create(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("BEGIN IMMEDIATE")
     try:
-        if not check_marks(connection, path):
+        if not check_marks(connection, path) or is_older(connection):
             for table in TABLES:
                 connection.execute(table.create)
+                _complete(connection, table)
             for index in INDEXES:
                 connection.execute(index)
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -169,6 +198,14 @@ def create(connection: sqlite3.Connection, path: Path) -> None:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def _complete(connection: sqlite3.Connection, table: Table) -> None:
+    """Add the columns that a table of an older version has not; what is in it has nothing there."""
+    known = {row[1] for row in connection.execute(f"PRAGMA table_info({table.name})")}
+    for column in table.columns:
+        if column not in known:
+            connection.execute(f"ALTER TABLE {table.name} ADD COLUMN {column}")
 
 
 def is_permanent(error: Exception) -> bool:

@@ -31,6 +31,7 @@ from .schema import (
     check_marks,
     create,
     explain,
+    is_older,
     is_permanent,
 )
 
@@ -261,7 +262,7 @@ class Writer:
         try:
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute("PRAGMA journal_size_limit = 4194304")
-            if not check_marks(connection, self.path):
+            if not check_marks(connection, self.path) or is_older(connection):
                 create(connection, self.path)
         except BaseException:
             connection.close()

@@ -15,7 +15,7 @@ from .wording import BLUE, CYAN, DIM, GREEN, RED, YELLOW, Paint
 SOURCE, NODE, CREDIT = "·", "█", "░"
 """What a stream waited for."""
 
-WORK, QUEUED, FIRST, RETRY, ERROR, OPEN = "━", "┄", "◆", "↻", "✗", "▸"
+WORK, QUEUED, FIRST, RETRY, ERROR, OPEN, PAUSED = "━", "┄", "◆", "↻", "✗", "▸", "‖"
 
 COLOURS = (
     (SOURCE, BLUE),
@@ -27,6 +27,7 @@ COLOURS = (
     (RETRY, YELLOW),
     (ERROR, RED),
     (OPEN, CYAN),
+    (PAUSED, YELLOW),
 )
 
 LEGEND = (
@@ -39,6 +40,7 @@ LEGEND = (
     (RETRY, "chunk retried"),
     (ERROR, "failed"),
     (OPEN, "still open"),
+    (PAUSED, "paused"),
 )
 
 
@@ -93,9 +95,9 @@ class Bar:
             left, right = max(axis.time(column), start) - start, min(axis.time(column + 1), end) - start
             if right <= left and column > axis.column(start):
                 break
-            spent = _spent(parts, width, left, max(right, left + 1e-9))
-            if any(spent):
-                self._cells[column] = (SOURCE, NODE, CREDIT)[spent.index(max(spent))]
+            took = spent(parts, width, left, max(right, left + 1e-9))
+            if any(took):
+                self._cells[column] = (SOURCE, NODE, CREDIT)[took.index(max(took))]
             elif self._cells[column] == " " and column > 0:
                 self._cells[column] = self._cells[column - 1].replace(" ", NODE)
 
@@ -114,15 +116,15 @@ class Bar:
         return "".join(found)
 
 
-def _spent(parts: tuple[tuple[float, ...], ...], width: float, left: float, right: float) -> list[float]:
+def spent(parts: tuple[tuple[float, ...], ...], width: float, left: float, right: float) -> list[float]:
     """Give how long each was waited for between two moments, in seconds."""
-    spent = [0.0, 0.0, 0.0]
+    sums = [0.0, 0.0, 0.0]
     for index in range(int(left / width), min(int(right / width) + 1, len(parts))):
         overlap = min(right, (index + 1) * width) - max(left, index * width)
         share = max(0.0, overlap) / width
         for state in range(3):
-            spent[state] += parts[index][state] * share
-    return spent
+            sums[state] += parts[index][state] * share
+    return sums
 
 
 def longest_silence(timeline: Timeline | None) -> float | None:

@@ -97,6 +97,10 @@ class Blame:
         if seconds > charge.most.get(kind, (0.0, work))[0]:
             charge.most[kind] = (seconds, work)
 
+    def _time(self, start: float, end: float) -> float:
+        """Say how long it is from one moment to another, without the time that the run was paused."""
+        return max(end - start - self.works.idle.within(start, end), 0.0)
+
     def _pass(self, via: Via, work: Work | None, place: Place) -> None:
         if place not in self._passed:
             self._passed.add(place)
@@ -108,13 +112,13 @@ class Blame:
         """Walk through a part; ``budget`` is how much of its caller's time is to be explained."""
         self._walked.add(part.part)
         ended = self.works.now if part.ended is None else part.ended
-        whole = max(ended - part.started, 0.0)
+        whole = self._time(part.started, ended)
         scale = 1.0 if budget is None or whole <= 0 else min(budget / whole, 1.0)
         work = self._exit(part)
         if work is None:
             return
         self._pass("end" if not depth else "called", work, work.place)
-        tail = min(ended - work.ended, whole)
+        tail = min(self._time(work.ended, ended), whole)
         self._charge(self._reader(part.part), "reader", tail * scale, work)
         limit = min(work.ended, ended)
         while True:
@@ -122,9 +126,9 @@ class Blame:
             places = self.works.behind(work.place, forward=False)
             came = self.works.last_before(places, limit) if limit - part.started > LEAST else None
             if came is None:
-                self._charge_beginning(work, (limit - part.started) * scale)
+                self._charge_beginning(work, self._time(part.started, limit) * scale)
                 return
-            self._charge(work.place, "unknown", max(limit - came.ended, 0.0) * scale, work)
+            self._charge(work.place, "unknown", self._time(came.ended, limit) * scale, work)
             self._pass("came", came, came.place)
             work, limit = came, min(limit, came.ended)
 
@@ -152,8 +156,8 @@ class Blame:
 
     def _explain(self, work: Work, limit: float, scale: float, depth: int) -> float:
         """Charge the time of a work up to a limit; gives when it began."""
-        whole = max(work.ended - work.began, LEAST)
-        scale *= min(max((limit - work.began) / whole, 0.0), 1.0)
+        whole = max(work.seconds - work.paused, LEAST)
+        scale *= min(self._time(work.began, limit) / whole, 1.0)
         self._charge_node(work, scale, depth)
         self._charge(work.place, "queue", work.queued * scale, work)
         self._charge(work.place, "again", work.again * scale, work)
@@ -167,7 +171,7 @@ class Blame:
         calls = self.works.calls.get((work.part, work.step), []) if work.step and depth < DEEPEST else []
         for part in calls:
             ended = self.works.now if part.ended is None else part.ended
-            budget = min(left, max(ended - part.started, 0.0) * scale)
+            budget = min(left, self._time(part.started, ended) * scale)
             if budget > LEAST and part.part not in self._walked:
                 left -= budget
                 self._walk_part(part, budget, depth + 1)
@@ -213,7 +217,7 @@ class Blame:
             held = max(takers, key=lambda one: one.credit, default=None)
             if slow is not None and slow.busy >= max(slow.credit, slow.source):
                 self._pass("taken", slow, slow.place)
-                self._charge(slow.place, "node", seconds, slow)
+                self._charge_busy(slow, seconds)
                 return
             if held is not None and held.credit > 0:
                 self._pass("taken", held, held.place)
@@ -223,13 +227,19 @@ class Blame:
             self._charge_end(work, at, slow, seconds)
             return
 
+    def _charge_busy(self, taker: Work, seconds: float) -> None:
+        """Charge waits to a node that was busy: with its own code, or with what had failed."""
+        again = seconds * taker.again / taker.busy if taker.busy else 0.0
+        self._charge(taker.place, "again", again, taker)
+        self._charge(taker.place, "node", seconds - again, taker)
+
     def _charge_end(self, work: Work, at: Work, taker: Work | None, seconds: float) -> None:
         """Charge waits for credit where no node on the way is busy, nor waits for another."""
         targets = self.works.after.get(at.place, [])
         reads = not targets or self._reads(at.place)
         if taker is not None and not reads:
             self._pass("taken", taker, taker.place)
-            self._charge(taker.place, "node", seconds, taker)
+            self._charge_busy(taker, seconds)
         elif reads:
             place = self._reader(at.part)
             self._pass("taken", None, place)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ..store.live import LiveEdge, LiveNode, LiveRuntime
+from ..store.live import LiveEdge, LiveFlow, LiveNode, LiveRuntime
 from .wording import (
     BOLD,
     CYAN,
@@ -55,6 +55,7 @@ def _runtime(one: LiveRuntime, width: int, paint: Paint) -> Iterator[str]:
         paint(counted(one.runs, "live run"), *((GREEN,) if one.runs else (DIM,))),
     ]
     facts += [paint(f"{number(one.waiting_runs)} wait to begin", YELLOW)] if one.waiting_runs else []
+    facts += [paint(f"{number(one.paused_runs)} paused", YELLOW)] if one.paused_runs else []
     facts += [f"{number(one.started)} begun"]
     facts += [paint(f"{number(one.failed)} failed", RED)] if one.failed else []
     facts += [counted(one.open_streams, "open stream")]
@@ -66,10 +67,31 @@ def _runtime(one: LiveRuntime, width: int, paint: Paint) -> Iterator[str]:
     yield from _table(_edge_rows(one.edges), width, paint)
     if one.streams:
         yield from _streams(one, width, paint)
+    for flow in one.called:
+        yield from _called(flow, width, paint)
+    if one.more_called:
+        yield paint(f"  … {counted(one.more_called, 'more called flow')}", DIM)
     for run_id, sentences in one.diagnosis:
         yield paint(shorten(f"  run {clean(run_id)}", width), CYAN)
         for index, sentence in enumerate(sentences):
             yield paint(shorten(f"    {clean(sentence)}", width), *((YELLOW,) if not index else (DIM,)))
+
+
+def _called(one: LiveFlow, width: int, paint: Paint) -> Iterator[str]:
+    """Draw a flow that steps call."""
+    facts: list[Cell] = [
+        (f"{number(one.runs)} under way", (GREEN,) if one.runs else (DIM,)),
+        (f"{number(one.started)} begun", ()),
+    ]
+    facts += [(f"{number(one.failed)} failed", (RED,))] if one.failed else []
+    facts += [(counted(one.open_streams, "open stream"), ())] if one.open_streams else []
+    room = width - sum(columns(text) + 3 for text, _ in facts)
+    name = shorten(f"  calls {' → '.join(map(clean, one.path[1:]))}", max(room, 12))
+    yield " · ".join(paint(text, *codes) for text, codes in [(name, (BOLD,)), *facts])
+    yield from _table(_node_rows(one.nodes), width, paint)
+    yield from _table(_edge_rows(one.edges), width, paint)
+    if one.streams:
+        yield from _streams(one, width, paint)
 
 
 Cell = tuple[str, tuple[str, ...]]
@@ -116,7 +138,7 @@ def _edge_rows(edges: Sequence[LiveEdge]) -> list[list[Cell]]:
     return rows if edges else []
 
 
-def _streams(one: LiveRuntime, width: int, paint: Paint) -> Iterator[str]:
+def _streams(one: LiveRuntime | LiveFlow, width: int, paint: Paint) -> Iterator[str]:
     heads = "stream", "run", "node", "credit", "in flight", "chunks"
     rows: list[list[Cell]] = [[(head, (DIM,)) for head in heads]]
     for stream in one.streams[:STREAMS_SHOWN]:

@@ -10,8 +10,11 @@ from collections import Counter
 from collections.abc import Iterator
 
 from ..records import EventRecord, RunTrace, StepRecord
+from .amounts import percent, seconds
 from .blame import THE_READER, Blame, Charge, Hop, Kind, is_source
 from .failures import brief, failures
+from .outside import Outside
+from .pauses import Idle
 from .work import INPUT, Place, Work, Works
 
 SHORT_SECONDS = 0.005
@@ -43,14 +46,7 @@ _HINTS: dict[Kind, str] = {
 def why(trace: RunTrace) -> tuple[str, ...]:
     """Name the cause of how a run went: the verdict, the chain from its reader to the cause, and a hint."""
     works = Works(trace)
-    return (*_status(trace, works), *_slowness(trace, works), *_left_out(trace))
-
-
-def seconds(value: float) -> str:
-    """Write a duration with two or three digits that count."""
-    if value < 0.0995:
-        return f"{value * 1000:.1f} ms" if value < 0.00995 else f"{value * 1000:.0f} ms"
-    return f"{value:.2f} s" if value < 0.995 else f"{value:.1f} s" if value < 99.95 else f"{value:.0f} s"
+    return (*_status(trace, works), *_slow(trace, works), *_left_out(trace))
 
 
 # -- how it ended
@@ -74,7 +70,9 @@ def _status(trace: RunTrace, works: Works) -> Iterator[str]:
             yield f"The last that its process said of it: {' '.join(trace.diagnosis)}"
     elif summary.status not in OVER:
         yield from trace.diagnosis
-        yield f"The run is {summary.status} since {took}; {_at_work(trace, '')}."
+        paused = summary.status == "paused"
+        how = f"began {took} ago, and is paused" if paused else f"is {summary.status} since {took}"
+        yield f"The run {how}; {_at_work(trace, '')}."
 
 
 def _failed(trace: RunTrace) -> bool:
@@ -101,7 +99,26 @@ def _left_out(trace: RunTrace) -> Iterator[str]:
 # -- where its time went
 
 
-def _slowness(trace: RunTrace, works: Works) -> Iterator[str]:
+def _slow(trace: RunTrace, works: Works) -> Iterator[str]:
+    """Say what took the time: what held the run up from outside, or who in it did."""
+    outside = Outside(trace, works.idle, trace.summary.status in OVER)
+    blame = Blame(works)
+    most = max(blame.charges.items(), key=lambda item: item[1].total, default=None)
+    if outside.dominates(DOMINATES, most[1].total if most is not None else 0.0):
+        rest = works.now - trace.summary.started - works.idle.seconds
+        told = most is not None and most[1].total >= SHORT_SECONDS
+        yield from outside.verdict(_most(*most, rest, works) if most is not None and told else "")
+        return
+    yield from _slowness(trace, works, blame)
+    yield from outside.sentences()
+
+
+def _most(place: Place, charge: Charge, rest: float, works: Works) -> str:
+    took = f"{seconds(charge.total)} ({percent(charge.total, rest)})"
+    return f"Of the other {seconds(rest)}, {took} went to {_called(place, works)}."
+
+
+def _slowness(trace: RunTrace, works: Works, blame: Blame) -> Iterator[str]:
     whole = works.now - trace.summary.started
     if not trace.steps and not trace.streams:
         yield "Nothing is known of what its nodes and the reader did: no step and no stream was recorded."
@@ -113,7 +130,6 @@ def _slowness(trace: RunTrace, works: Works) -> Iterator[str]:
         yield "What was left then fitted into the windows: nothing in the run waited for its reader."
         yield _HINTS["reader"].format(culprit="the reader")
         return
-    blame = Blame(works)
     ranked = sorted(blame.charges.items(), key=lambda item: (-item[1].total, item[0]))
     if not ranked:
         yield "Where its time went, to a node or to the reader, can't be said: too little of it was recorded."
@@ -122,12 +138,12 @@ def _slowness(trace: RunTrace, works: Works) -> Iterator[str]:
     if whole < SHORT_SECONDS:
         yield (
             f"Nothing was slow: the run took {seconds(whole)}, most of it "
-            f"({_percent(charge.total, whole)}) for {_called(place, works)}."
+            f"({percent(charge.total, whole)}) for {_called(place, works)}."
         )
         return
     if charge.total < DOMINATES * whole:
         most = [
-            f"{_called(one, works)} {_percent(its.total, whole)} ({seconds(its.total)})"
+            f"{_called(one, works)} {percent(its.total, whole)} ({seconds(its.total)})"
             for one, its in ranked[:3]
         ]
         yield f"Nothing dominates: of {seconds(whole)} went to {', to '.join(most)}."
@@ -135,7 +151,7 @@ def _slowness(trace: RunTrace, works: Works) -> Iterator[str]:
         return
     yield _verdict(place, charge, blame, whole, trace)
     yield from _chain(blame, place, works)
-    yield from _attempts(place, trace, charge.kind)
+    yield from _attempts(place, trace, charge.kind, works.idle)
     hint = "source" if _gives(place, charge.kind, blame) else charge.kind
     yield _HINTS[hint].format(culprit=_called(place, works))
 
@@ -173,11 +189,14 @@ def _verdict(place: Place, charge: Charge, blame: Blame, whole: float, trace: Ru
         )
     count = len(works.at(place))
     times = f" in {count} steps" if count > 1 else ""
-    share = f"of {seconds(whole)} that the run took, {spent} ({_percent(charge.seconds[kind], whole)})"
+    share = f"of {seconds(whole)} that the run took, {spent} ({percent(charge.seconds[kind], whole)})"
     if kind == "queue":
         queued = sum(one.queued >= 0.001 for one in works.at(place))
         full = f"it had no free place for {queued} of {count} steps"
         return f"Node {name[5:]} {was} slow: {share} went by in its queue: {full}."
+    tries = _tries_of_chunks(place, trace) if kind == "again" else None
+    if tries is not None:
+        return f"Node {name[5:]} {was} slow: {share} went into {tries}."
     if kind == "again":
         return (
             f"Node {name[5:]} {was} slow: {share} went to attempts that failed, and pauses after them{times}."
@@ -232,29 +251,44 @@ def _shares(work: Work) -> str:
         ("waits for a place", work.queued),
         ("failed attempts and pauses", work.again),
         ("waits for credit", work.credit),
+        ("paused", work.paused),
     ]
-    told = [
-        f"{_percent(spent, whole)} {name}" for name, spent in named if whole > 0 and spent >= 0.01 * whole
-    ]
+    told = [f"{percent(spent, whole)} {name}" for name, spent in named if whole > 0 and spent >= 0.01 * whole]
     return f"{seconds(whole)}, {', '.join(told)}" if told else seconds(whole)
 
 
-def _attempts(place: Place, trace: RunTrace, kind: Kind) -> Iterator[str]:
+def _attempts(place: Place, trace: RunTrace, kind: Kind, idle: Idle) -> Iterator[str]:
     """Tell of the attempts at the steps of a node, where that says something."""
     steps = [step for step in trace.steps if (step.part, step.node) == place]
     if kind in ("reader", "source") or not steps:
         return
     number = len({step.step for step in steps})
     again = [event for step in steps if step.stream_id for event in step.events if event.name == "retry"]
-    retries = len(steps) - number + len(again)
+    retries = len(steps) - number + sum(step.retries for step in steps if step.stream_id)
     if retries:
         once = "1 step" if number == 1 else f"{number} steps"
         yield f"Node {place[1]} had {number + retries} attempts at {once}{_reasons(steps, again)}."
-    queued = sum(step.queued for step in steps if step.attempt == 1)
+    waited = [idle.queued(step) for step in steps if step.attempt == 1]
+    queued = sum(waited)
     if kind == "queue" or (number > 1 and queued > 0):
-        longest = max(step.queued for step in steps)
+        longest = max(waited, default=0.0)
         mean = seconds(queued / number)
         yield f"Its steps waited {mean} for a free place on average, {seconds(longest)} at most."
+
+
+def _tries_of_chunks(place: Place, trace: RunTrace) -> str | None:
+    """Say at how many chunks a node has failed first, and with what last; ``None`` where it was at none."""
+    steps = [step for step in trace.steps if (step.part, step.node) == place]
+    told = [event for step in steps for event in step.events if event.name == "retries"]
+    if not told or len({(step.part, step.step) for step in steps}) < len(steps):
+        return None  # whole attempts have failed as well
+    counts = [event.attributes.get("chunks") for event in told]
+    chunks = sum(count for count in counts if isinstance(count, int))
+    error = max(told, key=lambda event: event.at).attributes.get("error")
+    last = f"; the last error was {error}" if error else ""
+    return (
+        f"failed tries of {'1 chunk' if chunks == 1 else f'{chunks} chunks'} and the waits between them{last}"
+    )
 
 
 def _reasons(steps: list[StepRecord], again: list[EventRecord]) -> str:
@@ -264,9 +298,10 @@ def _reasons(steps: list[StepRecord], again: list[EventRecord]) -> str:
     counts = Counter(errors)
     if not counts:
         return ""
+    least = "at least " if len(again) < sum(step.retries for step in steps if step.stream_id) else ""
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     told = [f"{'once' if count == 1 else f'{count} times'} with {text}" for text, count in ranked[:2]]
-    return f", and failed {', '.join(told)}"
+    return f", and failed {least}{', '.join(told)}"
 
 
 # -- names
@@ -293,7 +328,3 @@ def _chunks(work: Work) -> str:
     if not work.stream_id:
         return "what it gave"
     return "1 chunk" if work.chunks == 1 else f"{work.chunks} chunks"
-
-
-def _percent(part: float, whole: float) -> str:
-    return f"{100 * part / whole:.0f} %" if whole > 0 else "0 %"

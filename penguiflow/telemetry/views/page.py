@@ -14,10 +14,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 
-from ..records import RunTrace
-from .causes import seconds, why
+from ..records import UNDER_WAY, RunTrace
+from .amounts import seconds
+from .causes import why
 from .page_data import data, number
 from .page_drawing import drawings, text
+from .pauses import Idle
 
 _UNIT = re.compile(r"(\d) (s|ms|%)(?!\w)")
 _STYLES = ("page_style.css",)
@@ -58,7 +60,7 @@ def _lines(trace: RunTrace) -> Iterator[str]:
     yield f'<section class="flows{" pair" if len(pictures) == 2 else ""}" aria-label="flow">'
     yield from pictures
     yield "</section>"
-    yield from _waterfall()
+    yield from _waterfall(paused=bool(trace.pauses))
     yield "</main>"
     yield f'<script type="application/json" id="trace">{data(trace)}</script>'
     yield f"<script>{script}</script>\n</body>\n</html>"
@@ -90,9 +92,15 @@ def _kept(sentence: str) -> str:
 def _facts(trace: RunTrace) -> Iterator[tuple[str, str]]:
     summary = trace.summary
     yield (
-        "took" if summary.status not in ("running", "waiting", "paused") else "so far",
+        "took" if summary.status not in ("waiting", *UNDER_WAY) else "so far",
         seconds(number(summary.seconds)),
     )
+    if summary.waited > 0:
+        yield "waited before, to be admitted", seconds(number(summary.waited))
+    idle = Idle(trace, number(summary.started) + max(number(summary.seconds), 0))
+    if idle.pauses:
+        paused = sum(end - start for start, end in map(idle.times, idle.pauses))
+        yield "paused", seconds(paused) + (f" ({len(idle.pauses):,} times)" if idle.pauses[1:] else "")
     yield "began", _moment(summary.started)
     attempts = len(trace.steps)
     retried = sum(step.attempt > 1 for step in trace.steps)
@@ -122,7 +130,7 @@ def _status_class(status: str) -> str:
     return status if status in known else "unknown"
 
 
-def _waterfall() -> Iterator[str]:
+def _waterfall(*, paused: bool) -> Iterator[str]:
     """Give the frame that the script fills."""
     yield '<section class="fall" aria-label="waterfall">\n<div class="tools">'
     yield '<input id="filter" type="search" placeholder="Filter by node" aria-label="filter by node" '
@@ -136,6 +144,8 @@ def _waterfall() -> Iterator[str]:
     ):
         yield f'<span><i class="swatch {kind}"></i>{says}</span>'
     yield '<span><i class="swatch queue"></i>queued</span>'
+    if paused:
+        yield '<span><i class="swatch pause"></i>paused</span>'
     for kind, says in (
         ("first", "first chunk"),
         ("chunks", "chunks"),

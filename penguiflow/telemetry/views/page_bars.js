@@ -64,7 +64,7 @@ function density(inside, from, to, width) {
     put(last, (b - last) * amount);
   };
   for (const item of inside) {
-    const length = lengthOf(item);
+    const length = lengthOf(item) - within(idle, item);
     if (item.end < from || item.start > to || !(length > 0)) continue;
     if (item.timeline) {
       const { width: part, flat } = item.timeline;
@@ -100,6 +100,48 @@ function drawDensity(pen, inside, from, to, box) {
   return most;
 }
 
+function hatch(pen, left, top, width, high, strong) {
+  pen.save();
+  pen.beginPath();
+  pen.rect(left, top, width, high);
+  pen.clip();
+  pen.globalAlpha = strong ? 0.16 : 0.08;
+  pen.fillStyle = ink.credit;
+  pen.fillRect(left, top, width, high);
+  pen.globalAlpha = strong ? 0.7 : 0.28;
+  pen.strokeStyle = ink.credit;
+  pen.lineWidth = 1;
+  pen.beginPath();
+  const step = strong ? 5 : 9;
+  for (let x = Math.floor((left - high) / step) * step; x < left + width; x += step) {
+    pen.moveTo(x, top + high);
+    pen.lineTo(x + high, top);
+  }
+  pen.stroke();
+  pen.restore();
+}
+
+// Where the run was paused: a hatched band behind all rows.
+function drawPauses(pen, place, width, high) {
+  for (const one of pauses) {
+    const left = Math.max(place(one.start), 0);
+    const right = Math.min(Math.max(place(one.end), place(one.start) + 1), width);
+    if (right > left) hatch(pen, left, 0, right - left, high, false);
+  }
+}
+
+// Over a bar: where nothing of it was at work, because the run was paused.
+function drawIdle(pen, place, start, end, top, high, width) {
+  for (const one of idle) {
+    const left = Math.max(place(Math.max(one.start, start)), -20);
+    const right = Math.min(place(Math.min(one.end, end)), width + 20);
+    if (right <= left) continue;
+    pen.fillStyle = ink.ground;
+    pen.fillRect(left, top, right - left, high);
+    hatch(pen, left, top, right - left, high, true);
+  }
+}
+
 function drawBar(pen, item, y, place, width) {
   const [x0, x1] = [place(item.start), place(item.end)];
   const top = y + (ROW - BAR) / 2 - (item.type === "stream" ? 2 : 0);
@@ -128,6 +170,7 @@ function drawBar(pen, item, y, place, width) {
   pen.fillRect(left, top, right - left, BAR);
   if (item.timeline) drawTimeline(pen, item, top, place, width);
   else if (told > 0) drawStack(pen, item.waits, left, right, top);
+  drawIdle(pen, place, item.start, item.end, top, BAR, width);
   pen.restore();
   if (item.open) drawOpenEnd(pen, right, top);
   if (item.timeline) drawChunks(pen, item, top + BAR + 2, place, width);
@@ -259,6 +302,7 @@ function drawGroup(pen, item, y, place, width) {
   const box = { x: 0, y: y + 4, width, height: ROW - 8 };
   const until = state.from + ((state.to - state.from) * width) / (place(state.to) - place(state.from));
   drawDensity(pen, item.inside, state.from, until, box);
+  drawIdle(pen, place, item.start, item.end, box.y, box.height, width);
   for (const one of item.failed) {
     const x = place(one.end);
     if (x < -6 || x > width + 6) continue;

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable
 
 from ..records import ErrorRecord, EventRecord, RunTrace, StepRecord, StreamRecord
+from .pauses import Idle
 
 DEEPEST = 6
 """So deep attributes are shown."""
@@ -40,6 +41,7 @@ class _Short:
     def __init__(self, trace: RunTrace) -> None:
         self.trace = trace
         self.start = float(number(trace.summary.started))
+        self.idle = Idle(trace, self.start + max(number(trace.summary.seconds), 0))
         self.names: dict[str, int] = {}
         self.errors: dict[ErrorRecord, int] = {}
 
@@ -64,6 +66,8 @@ class _Short:
             "parts": parts,
             "steps": steps,
             "streams": streams,
+            "pauses": [self._span(*self.idle.times(pause)) for pause in self.idle.pauses],
+            "idle": [self._span(start, end) for start, end in self.idle.spans],
             "names": [_text(name) for name in self.names],
             "errors": [
                 [_text(e.kind), _text(e.text), [_text(cause) for cause in e.causes], _text(e.where)]
@@ -80,9 +84,9 @@ class _Short:
             None if step.stream_id is None else self._name(step.stream_id),
             self._since(step.started),
             self._until(step.started, step.ended),
-            number(step.queued),
+            number(self.idle.queued(step)),
             _text(step.outcome),
-            *_three((step.waits.source, step.waits.node, step.waits.credit)),
+            *self._waits(step),
             self._error(step.error),
             [self._event(event) for event in step.events],
         ]
@@ -104,7 +108,7 @@ class _Short:
             self._since(stream.started),
             self._until(stream.started, stream.ended),
             _text(stream.terminal),
-            *_three((stream.waits.source, stream.waits.node, stream.waits.credit)),
+            *self._waits(stream),
             number(stream.chunks),
             None if stream.bytes is None else number(stream.bytes),
             number(stream.gaps),
@@ -113,6 +117,13 @@ class _Short:
             timeline,
             self._error(stream.error),
         ]
+
+    def _span(self, start: float, end: float) -> list[object]:
+        return [self._since(start), self._until(start, end)]
+
+    def _waits(self, one: StepRecord | StreamRecord) -> list[float | int]:
+        waits = self.idle.waits(one)
+        return _three((waits.source, waits.node, waits.credit))
 
     def _event(self, event: EventRecord) -> list[object]:
         said = {_text(str(name)): _plain(value, DEEPEST) for name, value in event.attributes.items()}

@@ -10,11 +10,14 @@ from collections import defaultdict
 from collections.abc import Iterator
 from html import escape
 
+from penguiflow.durations import Waits
 from penguiflow.labels import printable
 from penguiflow.layout import Block, Name, Pair, arrange
 
 from ..records import PartRecord, RunTrace
-from .causes import seconds
+from .amounts import seconds
+from .page_data import number
+from .pauses import Idle
 from .work import INPUT, READER
 
 MOST_NODES = 80
@@ -58,23 +61,24 @@ class Spent:
 def spent_at(trace: RunTrace, numbers: set[int]) -> dict[str, Spent]:
     """Add up what the nodes of some parts took."""
     spent: dict[str, Spent] = defaultdict(Spent)
+    idle = Idle(trace, number(trace.summary.started) + max(number(trace.summary.seconds), 0))
     for step in trace.steps:
         if step.part in numbers:
             one = spent[step.node]
             one.steps += 1
             one.failed += step.error is not None
-            _add(one.waits, step.waits.source, step.waits.node, step.waits.credit)
+            _add(one.waits, idle.waits(step))
     for stream in trace.streams:
         if stream.part in numbers:
             one = spent[stream.node]
             one.streams += 1
             one.failed += stream.error is not None and not one.steps
-            _add(one.streamed, stream.waits.source, stream.waits.node, stream.waits.credit)
+            _add(one.streamed, idle.waits(stream))
     return spent
 
 
-def _add(sums: list[float], *values: float) -> None:
-    for index, value in enumerate(values):
+def _add(sums: list[float], waits: Waits) -> None:
+    for index, value in enumerate((waits.source, waits.node, waits.credit)):
         sums[index] += max(value, 0.0)
 
 

@@ -41,6 +41,11 @@ const streams = raw.streams.map((row, index) => {
   };
 });
 
+const pauses = raw.pauses.map(([start, length]) => spanOf(start, length));
+const idle = raw.idle.map(([start, length]) => spanOf(start, length)); // of these, when no code was at work
+const within = (spans, item) => spans.reduce(
+  (sum, one) => sum + Math.max(Math.min(one.end, item.end) - Math.max(one.start, item.start), 0), 0);
+
 const whole = [...parts, ...steps, ...streams].reduce((end, item) => Math.max(end, item.end), raw.seconds) || 1e-3;
 const items = new Map();
 

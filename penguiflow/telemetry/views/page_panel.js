@@ -109,6 +109,7 @@ function numbersOf(item) {
     ["outcome", item.open ? "under way" : item.status],
   ];
   if (item.queued > 0) pairs.push(["queued", seconds(item.queued)]);
+  if (within(pauses, item) > 0) pairs.push(["run paused", seconds(within(pauses, item))]);
   if (item.type === "step" && item.stream) pairs.push(["works on stream", item.stream]);
   if (item.type === "stream") {
     pairs.push(

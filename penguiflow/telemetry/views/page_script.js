@@ -44,6 +44,7 @@ function draw() {
   const scale = (width - INSET) / (state.to - state.from);
   const place = (at) => (at - state.from) * scale;
   const marks = ticks(state.from, state.to, width);
+  drawPauses(pen, place, width, high);
   pen.fillStyle = ink.line;
   for (const { at } of marks) pen.fillRect(Math.round(place(at)), 0, 1, high);
   for (let index = first; index < last; index += 1) {
@@ -93,6 +94,7 @@ function drawOverview(width) {
   const pen = prepare(overview, width, 38);
   const inner = width - INSET;
   drawDensity(pen, leaves, 0, whole, { x: 0, y: 3, width: inner, height: 32 });
+  drawIdle(pen, (at) => (at / whole) * inner, 0, whole, 0, 38, inner);
   const [a, b] = [(state.from / whole) * inner, (state.to / whole) * inner];
   if (a <= 0.5 && b >= inner - 0.5) return;
   pen.fillStyle = ink.ground;

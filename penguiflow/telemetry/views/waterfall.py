@@ -7,12 +7,12 @@ first, the slowest and the failed are shown, and how many are not.
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
-from ..records import ErrorRecord, PartRecord, RunTrace, StepRecord, StreamRecord
-from .bars import ERROR, FIRST, NODE, OPEN, QUEUED, RETRY, WORK, Axis, Bar, legend, longest_silence
+from ..records import UNDER_WAY, ErrorRecord, PartRecord, RunTrace, StepRecord, StreamRecord
+from .bars import ERROR, FIRST, NODE, OPEN, PAUSED, QUEUED, RETRY, WORK, Axis, Bar, legend, longest_silence
+from .pauses import Idle
 from .wording import (
     BOLD,
     DIM,
@@ -29,6 +29,7 @@ from .wording import (
     seconds,
     shorten,
     size,
+    wrapped,
 )
 
 ALL_SHOWN = 60
@@ -45,8 +46,6 @@ Place = tuple[int, int]
 
 Home = tuple[int, int, int]
 """An attempt at a step; 0 where the step was not kept, or where there is none: for a run's input."""
-
-COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 NARROWEST = 40
 DURATION = 10
@@ -74,6 +73,7 @@ class _Waterfall:
         self._paint = paint
         self._everything = everything or len(trace.steps) <= ALL_SHOWN
         self._now = trace.summary.started + trace.summary.seconds
+        self._idle = Idle(trace, self._now)
         self._label = min(max(map(columns, self._labels()), default=8) + 2, max(14, width * 3 // 10))
         bar = width - self._label - DURATION
         ends = [step.ended or self._now for step in trace.steps]
@@ -114,6 +114,7 @@ class _Waterfall:
         yield from self._header()
         yield ""
         yield self._scale()
+        yield from self._paused()
         body = [line for stream in self._streams.pop((0, 0, 0), ()) for line in self._stream(stream, 0)]
         body += self._part(0, 0)
         body += self._orphans()
@@ -125,21 +126,22 @@ class _Waterfall:
             yield from (self._within(f"⏳ {clean(line)}", 0, YELLOW) for line in self._trace.diagnosis)
         if self._used:
             yield ""
-            yield from _wrapped(legend(self._used, self._paint).split("   "), self._width)
+            yield from wrapped(legend(self._used, self._paint).split("   "), self._width)
 
     # -- above the axis
 
     def _header(self) -> Iterator[str]:
         run, paint = self._trace.summary, self._paint
         name, flow = self._short(f"run {clean(run.run_id)}"), self._short(f"flow {clean(run.flow)}")
-        yield from _wrapped([paint(name, BOLD), flow, paint.status(run.status)], self._width, " · ")
-        took = "has taken" if run.status == "running" else "took"
+        yield from wrapped([paint(name, BOLD), flow, paint.status(run.status)], self._width, " · ")
+        took = "has taken" if run.status in UNDER_WAY else "took"
         facts = [f"started {moment(run.started)}", f"{took} {seconds(run.seconds)}"]
+        facts += [f"waited {seconds(run.waited)} before, to be admitted"] if run.waited > 0 else []
         facts += [f"read {seconds(run.read)} later"] if run.read else []
         facts += [f"tenant {clean(run.tenant)}"] if run.tenant is not None else []
         facts += [f"trace {clean(run.trace_id)}"]
-        yield from _wrapped(list(map(self._short, facts)), self._width, " · ")
-        yield from _wrapped(list(self._counts()), self._width, " · ")
+        yield from wrapped(list(map(self._short, facts)), self._width, " · ")
+        yield from wrapped(list(self._counts()), self._width, " · ")
         root = self._trace.parts[0] if self._trace.parts else None
         if root is not None and root.error is not None:
             yield from self._error(root.error, 0)
@@ -154,7 +156,7 @@ class _Waterfall:
         yield counted(trace.summary.steps, "step attempt")
         yield counted(trace.summary.streams, "stream")
         again = sum(step.attempt > 1 for step in trace.steps)
-        again += sum(event.name == "retry" for step in trace.steps for event in step.events)
+        again += sum(step.retries for step in trace.steps)
         failed = sum(step.outcome == "error" for step in trace.steps)
         drops, gaps = sum(one.drops for one in trace.streams), sum(one.gaps for one in trace.streams)
         sized = [one.bytes for one in trace.streams if one.bytes is not None]
@@ -177,6 +179,17 @@ class _Waterfall:
         right = axis.width - len(left) - len(middle)
         return self._paint(" " * self._label + left + middle + end.rjust(right), DIM)
 
+    def _paused(self) -> Iterator[str]:
+        """Show when the run was paused, if it was."""
+        pauses = [self._idle.times(pause) for pause in self._idle.pauses]
+        if pauses:
+            bar = Bar(self._axis)
+            for start, end in pauses:
+                bar.fill(start, end, self._use(PAUSED))
+            if self._trace.summary.status == "paused":
+                bar.mark(self._now, self._use(OPEN))
+            yield self._line("paused", 0, bar, sum(end - start for start, end in pauses), YELLOW)
+
     # -- steps
 
     def _part(self, part: int, depth: int) -> Iterator[str]:
@@ -196,11 +209,12 @@ class _Waterfall:
 
     def _step(self, step: StepRecord, depth: int) -> Iterator[str]:
         end = step.ended if step.ended is not None else self._now
-        bar = Bar(self._axis)
-        if step.queued * self._axis.width > self._axis.seconds:
+        bar, queued = Bar(self._axis), self._idle.queued(step)
+        if queued * self._axis.width > self._axis.seconds:
             bar.fill(step.started - step.queued, step.started, self._use(QUEUED))
         busy = step.ended is not None and step.waits.node >= 0.95 * (end - step.started)
         bar.fill(step.started, end, self._use(NODE if busy and step.stream_id is None else WORK))
+        self._rest(bar, step.started - step.queued, end)
         for event in step.events:
             if event.name == "retry":
                 bar.mark(event.at, self._use(RETRY))
@@ -214,8 +228,8 @@ class _Waterfall:
         )
         told_below = step.stream_id is not None and (step.part, step.step, step.attempt) in self._streams
         plain = busy and not step.waits.source and not step.waits.credit  # the bar says it all
-        facts = _waits(step) if step.waits.seconds and not told_below and not plain else []
-        facts += [f"queued {seconds(step.queued)}"] if step.queued >= 0.0005 else []
+        facts = self._waits(step, end) if step.waits.seconds and not told_below and not plain else []
+        facts += [f"queued {seconds(queued)}"] if queued >= 0.0005 else []
         facts += [step.outcome] if step.outcome == "cancelled" else []
         yield from self._details(facts, depth + 1)
         yield from self._events(step, depth + 1)
@@ -267,7 +281,7 @@ class _Waterfall:
             if event.name == "drop":
                 text = f"⤓ {said.get('count')} dropped at {said.get('edge')} ({said.get('reason')})"
                 yield self._within(text, 2 * depth, YELLOW)
-            elif event.name != "retry":
+            elif event.name not in ("retry", "retries"):
                 words = ", ".join(f"{key}={value}" for key, value in said.items())
                 at = "" if event.name == "attributes" else f"+{seconds(event.at - step.started)} "
                 name = "" if event.name == "attributes" else f"{clean(event.name)} "
@@ -282,6 +296,7 @@ class _Waterfall:
             bar.timeline(stream.started, end, stream.timeline)
         else:
             bar.fill(stream.started, end, WORK)
+        self._rest(bar, stream.started, end)
         if stream.first_chunk is not None:
             bar.mark(stream.started + stream.first_chunk, FIRST)
         self._mark_end(bar, end, stream.terminal == "error", stream.ended is None)
@@ -289,7 +304,7 @@ class _Waterfall:
         name = _numbered(stream.stream_id, stream.attempt)
         yield self._line(name if stream.step else f"input {name}", depth, bar, end - stream.started)
         yield from self._details(list(_stream_facts(stream)), depth + 1)
-        yield from self._details(_waits(stream) if stream.waits.seconds else [], depth + 1)
+        yield from self._details(self._waits(stream, end) if stream.waits.seconds else [], depth + 1)
         if stream.error is not None and stream.error not in self._told:
             yield from self._error(stream.error, depth + 1)
 
@@ -300,7 +315,7 @@ class _Waterfall:
         return f"{self._paint(name, *codes)} {bar.text(self._paint)}{seconds(took).rjust(DURATION)}".rstrip()
 
     def _details(self, facts: list[str], depth: int) -> Iterator[str]:
-        for line in _wrapped(facts, self._width - 2 * depth, " · "):
+        for line in wrapped(facts, self._width - 2 * depth, " · "):
             yield self._paint(f"{'  ' * depth}{line}", DIM)
 
     def _error(self, error: ErrorRecord, depth: int) -> Iterator[str]:
@@ -317,6 +332,19 @@ class _Waterfall:
 
     def _within(self, text: str, indent: int, *codes: str) -> str:
         return self._paint(f"{' ' * indent}{shorten(text, self._width - indent)}", *codes)
+
+    def _waits(self, one: StepRecord | StreamRecord, end: float) -> list[str]:
+        """Say where the time of an attempt went, and how much of it the run was paused."""
+        waits, paused = self._idle.waits(one), self._idle.within(one.started, end)
+        names = ("source", "node", "credit", *(("again",) if waits.again else ()))
+        told = [f"{name} {seconds(getattr(waits, name))}" for name in names]
+        return [*told, f"paused {seconds(paused)}"] if paused > 0 else told
+
+    def _rest(self, bar: Bar, start: float, end: float) -> None:
+        """Draw over a bar that the run was paused."""
+        for left, right in self._idle.spans:
+            if max(left, start) < min(right, end):
+                bar.fill(max(left, start), min(right, end), self._use(PAUSED))
 
     def _mark_end(self, bar: Bar, end: float, failed: bool, is_open: bool) -> None:
         if failed or is_open:
@@ -353,11 +381,6 @@ def _chosen(steps: list[StepRecord]) -> set[int]:
     return chosen
 
 
-def _waits(one: StepRecord | StreamRecord) -> list[str]:
-    names = ("source", "node", "credit")
-    return [f"{name} {seconds(getattr(one.waits, name))}" for name in names]
-
-
 def _stream_facts(stream: StreamRecord) -> Iterator[str]:
     if stream.first_chunk is not None:
         yield f"first chunk {seconds(stream.first_chunk)}"
@@ -373,21 +396,3 @@ def _stream_facts(stream: StreamRecord) -> Iterator[str]:
         yield f"longest silence {seconds(silence)}"
     if stream.terminal not in ("done", ""):
         yield stream.terminal
-
-
-def _wrapped(words: list[str], width: int, between: str = "   ") -> Iterator[str]:
-    """Put words on lines that are no wider than told; colours take no place."""
-    line, wide = "", 0
-    for word in words:
-        long = _visible(word)
-        if line and wide + len(between) + long > width:
-            yield line
-            line, wide = "", 0
-        line, wide = (f"{line}{between}{word}", wide + len(between) + long) if line else (word, long)
-    if line:
-        yield line
-
-
-def _visible(text: str) -> int:
-    """Say how wide a text is, without what colours it."""
-    return columns(COLOUR.sub("", text))

@@ -5,16 +5,21 @@ Owns that alone. Invariant: what comes from outside can't move the cursor, nor c
 
 from __future__ import annotations
 
+import re
 import time
 import unicodedata
+from collections.abc import Iterator
 
 from ..records import ErrorRecord
 
 BOLD, DIM, RED, GREEN, YELLOW, BLUE, CYAN = "1", "2", "31", "32", "33", "34", "36"
 
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
 STATUS_COLOURS: tuple[tuple[str, str], ...] = (
     ("done", GREEN),
     ("running", CYAN),
+    ("paused", YELLOW),
     ("failed", RED),
     ("lost", RED),
     ("expired", YELLOW),
@@ -117,6 +122,24 @@ def shorten(text: str, width: int) -> str:
 def brief(error: ErrorRecord) -> str:
     """Write an error on one line."""
     return clean(f"{error.kind}: {error.text}" if error.text else error.kind)
+
+
+def wrapped(words: list[str], width: int, between: str = "   ") -> Iterator[str]:
+    """Put words on lines that are no wider than told; colours take no place."""
+    line, wide = "", 0
+    for word in words:
+        long = _visible(word)
+        if line and wide + len(between) + long > width:
+            yield line
+            line, wide = "", 0
+        line, wide = (f"{line}{between}{word}", wide + len(between) + long) if line else (word, long)
+    if line:
+        yield line
+
+
+def _visible(text: str) -> int:
+    """Say how wide a text is, without what colours it."""
+    return columns(COLOUR.sub("", text))
 
 
 class Paint:

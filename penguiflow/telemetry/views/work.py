@@ -14,6 +14,7 @@ from itertools import pairwise
 from math import isfinite
 
 from ..records import PartRecord, RunTrace, StepRecord, StreamRecord
+from .pauses import Idle
 
 INPUT, READER = "input", "reader"
 """Where edges of entries come from, and where those of exits go to."""
@@ -41,9 +42,10 @@ class Work:
         source: waiting for input, all attempts together.
         node_time: in the node's own code.
         credit: waiting for its consumer.
-        again: failed attempts and the pauses after them.
+        again: failed attempts, also those at a chunk, and the pauses after them.
         attempts: how many it had.
         chunks: how many chunks its last attempt had, for a stream.
+        paused: how much of it the run was paused.
     """
 
     part: int
@@ -60,6 +62,7 @@ class Work:
     again: float = 0.0
     attempts: int = 1
     chunks: int = 0
+    paused: float = 0.0
 
     @property
     def place(self) -> Place:
@@ -85,11 +88,12 @@ def finite(value: float) -> float:
 Kept = list[StepRecord] | list[StreamRecord]
 
 
-def combined(records: Kept, now: float) -> Work:
+def combined(records: Kept, idle: Idle) -> Work:
     """Make one work of the attempts at a step or a stream, given in their order."""
     first, last = records[0], records[-1]
     queued = finite(first.queued) if isinstance(first, StepRecord) else 0.0
-    ended = finite(now if last.ended is None else last.ended)
+    ended = finite(idle.now if last.ended is None else last.ended)
+    waits = idle.waits(last)
     work = Work(
         part=last.part,
         node=last.node,
@@ -98,23 +102,26 @@ def combined(records: Kept, now: float) -> Work:
         began=finite(first.started) - queued,
         ended=max(ended, finite(first.started)),
         open=last.ended is None,
-        queued=queued,
-        source=finite(last.waits.source),
-        node_time=finite(last.waits.node),
-        credit=finite(last.waits.credit),
-        again=max(last.started - first.started, 0.0),
+        queued=idle.queued(first) if isinstance(first, StepRecord) and queued else 0.0,
+        source=finite(waits.source),
+        node_time=finite(waits.node),
+        credit=finite(waits.credit),
+        again=max(last.started - first.started - idle.within(first.started, last.started), 0.0),
         attempts=max(len(records), last.attempt),
         chunks=0 if isinstance(last, StepRecord) else last.chunks,
     )
     rows: list[StepRecord | StreamRecord] = list(records)
     for one, then in pairwise(rows):  # what a failed attempt waited for, nobody's code is to blame for
-        source, credit = finite(one.waits.source), finite(one.waits.credit)
+        source, credit = finite(idle.waits(one).source), finite(idle.waits(one).credit)
         spent = min(source + credit, max(then.started - one.started, 0.0), work.again)
         if spent > 0:
             share = source / (source + credit)
             work.source += spent * share
             work.credit += spent * (1 - share)
             work.again -= spent
+    lost = min(finite(waits.again), work.node_time)
+    work.node_time -= lost
+    work.again += lost
     return work
 
 
@@ -129,6 +136,7 @@ class Works:
 
     def __init__(self, trace: RunTrace) -> None:
         self.now: float = finite(trace.summary.started) + max(finite(trace.summary.seconds), 0.0)
+        self.idle: Idle = Idle(trace, self.now)
         self.parts: dict[int, PartRecord] = {part.part: part for part in trace.parts}
         self.calls: dict[tuple[int, int], list[PartRecord]] = defaultdict(list)
         for part in trace.parts:
@@ -168,25 +176,27 @@ class Works:
             streams[stream.part, stream.step, stream.node, stream.stream_id].append(stream)
         told: set[tuple[int, int, str]] = set()
         for (part, number, node, _), attempts in streams.items():
-            work = combined(sorted(attempts, key=lambda one: one.attempt), self.now)
+            work = combined(sorted(attempts, key=lambda one: one.attempt), self.idle)
             giver = steps.get((part, number, node))
-            if giver is not None and _led(work, combined(_in_order(giver), self.now)):
+            if giver is not None and _led(work, combined(_in_order(giver), self.idle), self.idle):
                 told.add((part, number, node))
             self._add(work)
         for key, tried in steps.items():
             on_stream = tried[0].stream_id
             shown = on_stream is not None and (key[0], key[2], on_stream) in self._named
             if key not in told and not shown:
-                self._add(combined(_in_order(tried), self.now))
+                self._add(combined(_in_order(tried), self.idle))
 
     def _add(self, work: Work) -> None:
-        missing = work.seconds - work.source - work.credit - work.busy
+        work.paused = self.idle.within(work.began, work.ended)
+        whole = work.seconds - work.paused
+        missing = whole - work.source - work.credit - work.busy
         if missing > 0.02 * work.seconds:  # still under way, and nobody has said yet where its time goes
             fed = work.open and work.chunks > 0 and self.before_of(work)
             work.source += missing if fed else 0.0
             work.node_time += 0.0 if fed else missing
         elif missing < 0:  # what does not fit together is made to
-            fits = work.seconds / (work.seconds - missing)
+            fits = whole / (whole - missing)
             work.source, work.node_time = work.source * fits, work.node_time * fits
             work.credit, work.queued, work.again = work.credit * fits, work.queued * fits, work.again * fits
         self._at[work.place].append(work)
@@ -259,10 +269,11 @@ def _in_order(steps: list[StepRecord]) -> list[StepRecord]:
     return sorted(steps, key=lambda one: one.attempt)
 
 
-def _led(stream: Work, step: Work) -> bool:
+def _led(stream: Work, step: Work, idle: Idle) -> bool:
     """Let a stream tell its step's story too: what was before it was opened. Say whether it can."""
-    ahead = stream.began - step.began
-    if ahead < 0 or stream.seconds < step.seconds / 2:
+    ahead = stream.began - step.began - idle.within(step.began, stream.began)
+    own, all_of_it = (work.seconds - idle.within(work.began, work.ended) for work in (stream, step))
+    if stream.began < step.began or own < all_of_it / 2:
         return False
     lead = max(ahead - step.queued - step.again, 0.0)
     source = min(max(step.source - stream.source, 0.0), lead)
