@@ -31,6 +31,7 @@ from .errors import (
     StreamIdle,
     WireError,
 )
+from .feeding import Positioned, Source
 from .flow import Flow
 from .graph import Edge
 from .items import (
@@ -39,6 +40,7 @@ from .items import (
     Drop,
     Gathered,
     Headers,
+    Interrupt,
     Message,
     Spread,
     StreamEnded,
@@ -47,7 +49,7 @@ from .items import (
 )
 from .node import Node, node, source
 from .observe import Observer
-from .policy import Retry
+from .policy import Delivery, Resume, Retry
 from .run import Run
 from .runtime import Runtime
 from .statistics import EdgeStatistics, NodeStatistics, RunStatistics, RuntimeStatistics, StreamStatistics
@@ -64,6 +66,7 @@ __all__ = [
     "Control",
     "CreditError",
     "DeadlineExceeded",
+    "Delivery",
     "Drop",
     "Edge",
     "EdgeStatistics",
@@ -74,13 +77,16 @@ __all__ = [
     "GraphError",
     "Headers",
     "HopLimitExceeded",
+    "Interrupt",
     "JournalError",
     "LocalProtocolError",
     "Message",
     "Node",
     "NodeStatistics",
     "Observer",
+    "Positioned",
     "RemoteProtocolError",
+    "Resume",
     "Retry",
     "Run",
     "RunCancelled",
@@ -89,6 +95,7 @@ __all__ = [
     "Runtime",
     "RuntimeStatistics",
     "SequenceError",
+    "Source",
     "Spread",
     "StepError",
     "StepTimeout",

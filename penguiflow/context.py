@@ -12,15 +12,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import anyio
 
 from .control import Controls
-from .given import check_chunk_options, check_count, check_inherited, check_target
+from .errors import JournalError
+from .given import check_chunk_options, check_count, check_inherited, check_seconds_given, check_target
+from .interrupts import Asking
 from .items import Chunk, ContextMarker, Headers, Item, Message
+from .kept import NOTHING
 from .mapping import run_side_by_side
 from .node_log import StepLog, step_log
 from .observe import SPAN, Passed, Span
+from .record import DELETED
 from .writer import StreamWriter, would_block
 
 if TYPE_CHECKING:
     from .step import Step
+    from .transaction import PreviousAttempt
     from .wiring import Wirable
 
 T = TypeVar("T")
@@ -56,6 +61,46 @@ class Context(ContextMarker):
     def attempt(self) -> int:
         """Which attempt at the step this is, counted from 1."""
         return self._step.attempt
+
+    @property
+    def key(self) -> str:
+        """What tells the step's input from every other one, for whoever must know a repetition outside.
+
+        With a journal it is the same whenever the step is executed: ``insert … on conflict (key) do nothing``
+        writes a row once, however often.
+        """
+        return self._step.item.key
+
+    def also(self, sql: str, *parameters: Any) -> None:
+        """Write more in the journal's own transaction, the one that settles this step: exactly once.
+
+        The statements are executed in order when the step is over, on the connection of the journal, with its
+        placeholders (``?`` of SQLite, ``%s`` of PostgreSQL). An attempt that fails takes them with it; a
+        statement that fails itself fails the run.
+
+        Args:
+            sql: the statement.
+            parameters: what goes into its placeholders.
+
+        Raises:
+            JournalError: there is no journal, or it has no SQL; the step is not durable, or is settled
+                already (`Delivery.AT_MOST_ONCE`).
+        """
+        kept, keeper = self._step.kept, self._step.run.engine.keeper
+        if kept is None or keeper is None or not hasattr(keeper.journal, "append_with"):
+            raise JournalError(
+                f"{self.node} can't write in the journal's transaction: it needs a journal with SQL, "
+                "SQLiteJournal or PostgresJournal, given to flow.open(journal=…)"
+            )
+        if not kept.durable:
+            raise JournalError(f"{self.node} is not durable, or settled already: nothing is written with it")
+        kept.also(sql, parameters)
+
+    @property
+    def previous_attempt(self) -> PreviousAttempt | None:
+        """What the step had given before its process ended, where it is executed again after that."""
+        kept = self._step.kept
+        return kept.previous() if kept is not None else None
 
     @property
     def deadline(self) -> float | None:
@@ -241,6 +286,49 @@ class Context(ContextMarker):
         run = self._step.run
         return await run_side_by_side(function, items, limit, run.pool.parking, run.cleanup_timeout)
 
+    async def interrupt(
+        self,
+        question: Any,
+        *,
+        expect: type[T] | None = None,
+        timeout: float | None = None,
+        default: Any = NOTHING,
+    ) -> Any:
+        """Ask somebody outside, and wait for the answer, for as long as it takes.
+
+        The question is kept in the journal, and shown by `Runtime.interrupts` and `Run.events`;
+        `Runtime.answer` answers it, in this process or another. A detached run that can do nothing but wait
+        is taken out of memory. Then, and after a crash, the step is executed from its beginning when the
+        answer is there, and comes to the same question: what it does before that should be worth repeating,
+        or be called (`Context.call`), for what is called is not done again.
+
+        Args:
+            question: what to ask: JSON, or a model of it.
+            expect: the type of the answer: of one that does not fit, the asker is told, and asked again. By
+                default it is whatever JSON, or bytes, it was given as.
+            timeout: for how many seconds an answer is waited for; by default without end.
+            default: the answer where none comes in time.
+
+        Returns:
+            The answer; the first one that was given.
+
+        Raises:
+            JournalError: the flow was opened without a journal.
+            TimeoutError: no answer came in time, and there is no default.
+
+        If cancelled, the question stays.
+        """
+        check_seconds_given("timeout", timeout)
+        step = self._step
+        step.check_alive()
+        keeper = step.run.engine.keeper
+        if keeper is None or step.kept is None:
+            raise JournalError(
+                f"{self.node} can't wait for an answer: its question is kept in a journal, and this run is "
+                "in none; give flow.open(journal=…), and let what calls this flow be durable"
+            )
+        return await keeper.desk.ask(step, question, Asking(expect, timeout, default))
+
     def controls(self) -> Controls:
         """Give the commands that reach this node from now on: ``async for control in ctx.controls()``."""
         if self._controls is None:
@@ -264,7 +352,7 @@ class State(MutableMapping[str, Any]):
 
     def _seen(self) -> dict[str, Any]:
         written = {**self._kept(), **(self._step.state or {})}
-        return {key: value for key, value in written.items() if value is not _DELETED}
+        return {key: value for key, value in written.items() if value is not DELETED}
 
     def _write(self, key: str, value: Any) -> None:
         if self._step.state is None:
@@ -280,7 +368,7 @@ class State(MutableMapping[str, Any]):
     def __delitem__(self, key: str) -> None:
         if key not in self._seen():
             raise KeyError(key)
-        self._write(key, _DELETED)
+        self._write(key, DELETED)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._seen())
@@ -290,6 +378,3 @@ class State(MutableMapping[str, Any]):
 
     def __repr__(self) -> str:
         return f"State({self._seen()!r})"
-
-
-_DELETED = object()

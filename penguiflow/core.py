@@ -9,14 +9,16 @@ know.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .completion import Tokens, hold, reaching, release
 from .emission import Emission
 from .errors import StreamClosed
-from .gate import GatedLeg, leg_type
+from .gate import GatedLeg
 from .inbox import Road
 from .items import Headers, Heading, Item
+from .kept_leg import keep_leg, leg_type
 from .lane import LaneKey, PassingLane
 from .leg import Leg
 from .outlet import MisplacedLane, Outlet, Way
@@ -26,6 +28,7 @@ from .station import Station
 from .steering import Steering
 from .step import Step
 from .stream import StreamLane
+from .telling import opened_as
 from .traffic import named
 from .watch import feed_lane, watch_lane, watch_stream_of
 
@@ -73,7 +76,9 @@ class RunCore(Steering):
         """
         site = step.station.site
         by_name = stream_id is not None
-        if stream_id is None:
+        if stream_id is None and step.kept is not None:
+            stream_id = step.kept.next_stream(site.name)
+        elif stream_id is None:
             stream_id = f"{site.name}-{self.next_number()}"
         elif (site.index, stream_id) in self.ended_streams:
             raise StreamClosed(
@@ -111,10 +116,14 @@ class RunCore(Steering):
         site = step.station.site
         engine = self.engine
         outlet = engine.outlets[site.index] if to is None else Outlet(site, named(site, to), engine.stations)
-        heading = self.heading(site, stream_id, step.attempt if step.lane is None else 1, step.item)
+        attempt = step.attempt if step.kept is None else step.kept.stream_attempt
+        heading = self.heading(site, stream_id, attempt if step.lane is None else 1, step.item)
         if meta:
             heading.meta = {**heading.meta, **meta}
         leg = leg_type(outlet)(self, outlet, heading, hold(step.tokens), self.account(window), explicit)
+        if outlet.kept:
+            how = opened_as(explicit, by_name, pinned and explicit, to, window, meta)
+            keep_leg(leg, step.kept, None, how)
         if self.watch is not None:
             leg.watch = watch_stream_of(self, step)
         if step.lane is None:
@@ -161,7 +170,10 @@ class RunCore(Steering):
             self.opening = False
             opened, self.opened = self.opened, ()
             for lane in opened:
-                self._begin_reading(lane)
+                if self.journal is None:
+                    self._begin_reading(lane)
+                else:  # no step starts before its input is durable, and be it only its beginning (rule 5.2)
+                    self.journal.after(partial(self._begin_reading, lane))
         if pairings:
             release(pairings)
 
@@ -174,6 +186,10 @@ class RunCore(Steering):
     def _begin_reading(self, lane: StreamLane | MisplacedLane) -> None:
         """Begin the step that reads a stream, or let its join know; everything behind it is open now."""
         site = lane.station.site
+        if self.stopped or lane.dead:
+            return
+        if isinstance(lane, StreamLane):
+            lane.take_head()
         if site.join is None or isinstance(lane, MisplacedLane):
             lane.begin()
         elif not lane.filled:
@@ -209,6 +225,8 @@ class RunCore(Steering):
         account = self.account() if station.emits else None
         outlet = self.engine.outlets[station.site.index]
         out = leg_type(outlet)(self, outlet, above, hold(tokens), account, upstream.explicit)
+        if outlet.kept:
+            keep_leg(out, None, above, {})
         lane.out = out
         if self.watch is not None:
             out.watch = watch_lane(self, lane, upstream)
@@ -218,7 +236,7 @@ class RunCore(Steering):
             out.ride_on(list(upstream.parents))
         self._connect(out, lane.key, named=named)
         if out.stamps or account is not None:  # else nobody sees that its chunks bear the heading above
-            out.heading = above.at(station.site.path, above.attempt)
+            out.heading = above.at(station.site.path, out.heading.attempt)
 
     def close_explicit(self) -> bool:
         """End the streams named by hand that nothing in the run can write to any more (rule 1.3).

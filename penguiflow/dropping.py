@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .credit import FREE, Account
+from .credit import FREE, Account, Ticket
 from .errors import StepError
 from .inbox import EMPTY, UNBOUNDED, Inbox, Meter, Sender, SizedInbox, broken
 from .items import Drop, Item
@@ -240,3 +240,18 @@ def new_inbox(edge: Edge, meter: Meter, lane: Any, writer: Any, sizer: Any) -> I
         return SizedInbox(edge, meter, lane, writer, policy.capacity, sizer)
     balanced = edge.group is not None and edge.group.kind == "balance"
     return Inbox(edge, meter, lane, writer, 1 if balanced else policy.capacity)
+
+
+class GateWatch:
+    """Waits at the gate of an edge on behalf of a lane."""
+
+    __slots__ = ("lane", "size_bytes")
+
+    def __init__(self, lane: Lane) -> None:
+        self.lane = lane
+        self.size_bytes = 0
+
+    def granted(self, ticket: Ticket) -> None:
+        """Leave the credit at the gate; the lane takes it with the item."""
+        ticket.free += 1  # type: ignore[attr-defined]
+        self.lane.wake()

@@ -213,6 +213,8 @@ class Emission(Waiting):
 
     def _append(self, leg: Leg, chunk: Chunk[Any], done: bool) -> None:
         chunk.done = done
+        if self.kept is not None:
+            leg.made(self.kept)
         if leg.buffer:
             leg.buffer.append(chunk)
         else:

@@ -7,37 +7,31 @@ share nothing else (rule 3.1); when it is closed, nothing of it is at work any m
 
 from __future__ import annotations
 
-import contextvars
 import random
-from collections.abc import AsyncIterable
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from .admission import check_payload, plain_inputs
+from .admission import plain_inputs
 from .admission_queue import AdmissionQueue
 from .analysis import sites_before
+from .beginnings import Beginnings
 from .core import RunCore
-from .credit import FREE, Account, SizedAccount
+from .credit import Account, SizedAccount
 from .dropping import new_inbox
-from .errors import DeadlineExceeded, RunRejected
-from .given import check_run_options
 from .graph import Edge, Site
 from .inbox import Meter
 from .invoke import build
-from .items import Headers
+from .items import Headers, heading_item
+from .keeper import Keeper
 from .measures import FlowMeasures, measure
 from .observe import Observers
 from .outlet import Outlet
 from .parking import Parking, current_parking
 from .policy import payload_size_bytes
 from .pool import Pool
-from .run import Run, RunScope, Session, facade
 from .station import Station
-from .step import Step
-from .stream import heading_item
 from .ticking import Attendant, attend
-from .traffic import Nobody
 
 if TYPE_CHECKING:
     from .flow import Flow
@@ -46,10 +40,13 @@ if TYPE_CHECKING:
     from .plan import Plan
     from .runtime import Runtime
 
+ENDINGS = ("started", "interrupted", "done", "failed", "cancelled", "expired")
+"""What runs of a runtime are counted by."""
+
 _entropy = random.SystemRandom()
 
 
-class Engine:
+class Engine(Beginnings):
     """What all runs of an open flow share.
 
     Args:
@@ -70,6 +67,7 @@ class Engine:
         "counts",
         "flow",
         "hop_limit",
+        "keeper",
         "measures",
         "meters",
         "observers",
@@ -98,11 +96,12 @@ class Engine:
         self.options: Options = options
         self.observers: Observers = above.observers if above is not None else Observers(options.observers)
         self.measures: FlowMeasures | None = None
+        self.keeper: Keeper | None = above.keeper if above is not None else self._new_keeper()
         self.queue: AdmissionQueue = AdmissionQueue(options.max_runs)
         self.state: str = "new"
         self.was_opened: bool = False
         self.runs: dict[Any, RunCore] = {}
-        self.counts: dict[str, int] = dict.fromkeys(("started", "done", "failed", "cancelled", "expired"), 0)
+        self.counts: dict[str, int] = dict.fromkeys(ENDINGS, 0)
         self.stations: list[Station] = []
         self.meters: list[Meter] = []
         self.outlets: list[Outlet] = []
@@ -113,6 +112,12 @@ class Engine:
         self._children: dict[Any, Engine] = {}
         self._plain_inputs = plain_inputs(flow.plan)
         self._ids = random.Random(_entropy.getrandbits(128))
+
+    def _new_keeper(self) -> Keeper | None:
+        options = self.options
+        if options.journal is None:
+            return None
+        return Keeper(self, options.journal, recover=options.recover, migrate=options.migrate)
 
     # -- opening and closing
 
@@ -126,7 +131,7 @@ class Engine:
         self.was_opened = True
         self.pool = self._given_pool or Pool(current_parking(self.cleanup_timeout))
         self.parking = self.pool.parking
-        self.stations = [Station(site) for site in self.plan.sites]
+        self.stations = [Station(site, journaled=self.keeper is not None) for site in self.plan.sites]
         for station in self.stations:
             station.invoke = build(station)
         self.meters = [Meter(edge) for edge in self.plan.edges]
@@ -135,24 +140,18 @@ class Engine:
             self.measures = measure(self.flow.name, self.stations, self.meters, self.parking.now)
         if face is not None:
             self._attendants = attend(self, face)
+        if self.keeper is not None and self._given_pool is None:
+            self.keeper.begin()
         for site in self.plan.sources:
             self._start_source(self.stations[site.index])
 
     def _start_source(self, station: Station) -> None:
-        core = self._new_core(None, Headers(), {}, None)
+        core = self.new_core(None, Headers(), {}, None)
         core.detached = True
         core.begin()
         item = heading_item(core.heading(self.plan.root, "", 1, None))
-        self._start_step(core, station, None, item)
+        self.start_step(core, station, None, item)
         core.entered()
-
-    def _start_step(self, core: RunCore, station: Station, value: Any, item: Any) -> Step:
-        step = Step(core, station, value, item, FREE, ())
-        core.open += 1
-        core.busy += 1
-        core.first_step = step
-        self.pool.push(step)
-        return step
 
     async def abort(self) -> None:
         """Cancel all runs, and close; returns when their steps have ended.
@@ -172,6 +171,8 @@ class Engine:
         for core in cores:
             await core.ended()
         if self._given_pool is None:
+            if self.keeper is not None:
+                await self.keeper.close()
             await self.pool.close()
         self.state = "closed"
         attendants, self._attendants = self._attendants, ()  # once, whoever else closes it
@@ -203,134 +204,7 @@ class Engine:
                 f"drain({timeout}) of flow {self.flow.name}: stuck at {stuck or 'no node'} in {ids}"
             )
 
-    def check_open(self) -> None:
-        """Raise `RunRejected` where no run can begin."""
-        if self.state != "open":
-            raise RunRejected(
-                f"the runtime of flow {self.flow.name} is "
-                f"{'not open yet' if self.state == 'new' else self.state}: it takes no runs"
-            )
-
     # -- runs
-
-    async def begin(
-        self,
-        payload: Any,
-        headers: Headers | None,
-        deadline: float | None,
-        run_id: str | None,
-        meta: dict[str, Any] | None,
-        to: str | None,
-    ) -> Run:
-        """Begin a run. If cancelled, it was not begun."""
-        self.check_open()
-        is_stream = self._check_payload(payload, to)
-        core = await self._admit(headers, deadline, run_id, meta)
-        return self._enter(core, payload, to, is_stream=is_stream)
-
-    def _check_payload(self, payload: Any, to: str | None) -> bool:
-        """Raise `RunRejected` where no entry takes a payload; say whether it goes in as a stream."""
-        if to is None and type(payload) in self._plain_inputs:
-            return False
-        return check_payload(self.plan, payload, to, is_stream=isinstance(payload, AsyncIterable))
-
-    async def begin_session(
-        self,
-        headers: Headers | None,
-        deadline: float | None,
-        run_id: str | None,
-        meta: dict[str, Any] | None,
-        to: str | None,
-    ) -> Session:
-        """Begin a run that is fed by hand. If cancelled, it was not begun."""
-        self.check_open()
-        check_payload(self.plan, None, to, is_stream=True)
-        core = await self._admit(headers, deadline, run_id, meta)
-        item = heading_item(core.heading(self.plan.root, "", 1, None))
-        step = Step(core, self.stations[0], None, item, FREE, ())
-        core.inputs = 1
-        core.open += 1
-        step.out = core.open_leg(step, None, explicit=False, to=to)
-        core.entered()
-        session = core.facade = Session(core, step)
-        return session
-
-    def within(
-        self, parent: RunCore, payload: Any, headers: Headers, meta: dict[str, Any], step: Step
-    ) -> RunScope:
-        """Begin a run as a part of another one, called by a step of it: under its id, trace and deadline."""
-
-        async def admit() -> Run:
-            self.check_open()
-            is_stream = self._check_payload(payload, None)
-            core = self._new_core(parent.id, headers.copy(), dict(meta), parent.deadline, parent)
-            core.caller = step
-            core.begin("", (parent, step.watch.number if step.watch is not None else 0))
-            return self._enter(core, payload, None, is_stream=is_stream)
-
-        return RunScope(admit)
-
-    def _enter(self, core: RunCore, payload: Any, to: str | None, *, is_stream: bool) -> Run:
-        """Send the input of a run in."""
-        if is_stream:
-            item = heading_item(core.heading(self.plan.root, "", 1, None))
-            step = self._start_step(core, self.stations[0], payload, item)
-            step.out = core.open_leg(step, None, explicit=False, to=to)
-        else:
-            message = core.message(self.plan.root, payload, None, FREE, ())
-            core.enter(message, Nobody(), to)  # it fits: nothing of the run waits yet
-        core.entered()
-        return facade(core)
-
-    async def _admit(
-        self, headers: Headers | None, deadline: float | None, run_id: str | None, meta: dict[str, Any] | None
-    ) -> RunCore:
-        """Admit a run, when there is a place for it. If cancelled, none was taken."""
-        check_run_options(headers, deadline, run_id, meta)
-        if run_id is not None:
-            self._check_id(run_id)
-        expires = None if deadline is None else self.parking.now() + deadline
-        waited = 0.0
-        if self.options.max_runs is not None and self.queue.must_wait(len(self.runs)):
-            waited = await self._wait_for_admission(deadline)
-            if run_id is not None and run_id in self.runs:  # somebody took it in the meantime
-                self.queue.admit_next(self.parking, len(self.runs))
-                self._check_id(run_id)
-        own = headers.copy() if headers is not None else Headers()
-        core = self._new_core(run_id, own, dict(meta or {}), expires)
-        core.begin(core.join_trace() if own.extra else "", waited=waited)
-        return core
-
-    def _check_id(self, run_id: str) -> None:
-        if run_id in self.runs:
-            raise RunRejected(
-                f"run_id={run_id!r} is in use in flow {self.flow.name}; choose another, or none"
-            )
-
-    async def _wait_for_admission(self, deadline: float | None) -> float:
-        waited = await self.queue.wait(self.parking, deadline, self.runs)
-        if waited is None:
-            raise DeadlineExceeded(f"a run of flow {self.flow.name} was not admitted within its deadline")
-        self.check_open()
-        return waited
-
-    def _new_core(
-        self,
-        run_id: str | None,
-        headers: Headers,
-        meta: dict[str, Any],
-        expires: float | None,
-        parent: RunCore | None = None,
-    ) -> RunCore:
-        digits = f"{self._ids.getrandbits(192):048x}"
-        trace_id = digits[:32] if parent is None else parent.trace_id
-        run_id = run_id or digits[32:]
-        core = RunCore(self, run_id, trace_id, headers, meta, expires, contextvars.copy_context())
-        if parent is not None:
-            core.key = core  # several parts of one run may be under way at the same time
-        self.runs[core.key] = core
-        self.counts["started"] += 1
-        return core
 
     def run_ended(self, core: Lifetime) -> None:
         """Forget a run that is over; the next one that waits is admitted."""

@@ -15,9 +15,11 @@ from .errors import GraphError
 from .given import check_observers
 from .graph import Plan
 from .items import Chunk, Headers, Message
+from .journal import Journal
 from .node import Node, node
 from .observe import Observer
 from .options import Options
+from .payloads import Migrate
 from .plan import build_plan
 from .run import Run, RunScope
 from .runtime import Runtime
@@ -66,6 +68,9 @@ class Flow(Wirable):
         cleanup_timeout: float = 1.0,
         observers: Sequence[Observer] = (),
         watchdog: float | None = None,
+        journal: Journal | None = None,
+        recover: bool = True,
+        migrate: Migrate | None = None,
     ) -> Runtime:
         """Open the flow: ``async with flow.open() as runtime``. Leaving aborts what still runs.
 
@@ -80,6 +85,12 @@ class Flow(Wirable):
             observers: who is told what happens.
             watchdog: a run that makes no progress for so many seconds is told of in the log, once, with what
                 it waits for (see `Runtime.diagnose`). ``None``: none is.
+            journal: where runs become durable (`penguiflow.journals`): a run that is cut off is taken up
+                again, and what is finished of it is not done again. ``None``: nowhere.
+            recover: with a journal, take up the unfinished runs of this flow that nobody owns, now and as
+                long as it is open.
+            migrate: is given the path of a node (``"input"`` for what a run was begun with) and the JSON of a
+                payload that was written for another type than is declared now, and gives JSON that fits.
 
         Raises:
             ValueError: an option is out of range, or an observer is given twice.
@@ -87,7 +98,7 @@ class Flow(Wirable):
         """
         watchers = check_observers(observers)
         limits = (window, window_bytes, sizer, max_runs, hop_limit, cleanup_timeout)
-        options = Options(*limits, watchers, watchdog)
+        options = Options(*limits, watchers, watchdog, journal, recover, migrate)
         return Runtime(self, options)
 
     async def call(

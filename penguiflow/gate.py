@@ -137,8 +137,3 @@ class GatedLeg(Leg):
         kept, self._kept = self._kept, EMPTY
         self._ending = None
         return kept
-
-
-def leg_type(outlet: Outlet) -> type[Leg]:
-    """Say what kind of leg a stream leaves by."""
-    return GatedLeg if outlet.gated else Leg

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from .node import AnyNode
-from .policy import EdgePolicy, NodePolicy
+from .policy import EdgePolicy, NodePolicy, Resume
 from .signature import Gives, Signature, Slot, Takes, envelope_name
 
 INPUT = "input"
@@ -223,7 +223,7 @@ class Site:
 def make_root() -> Site:
     """Make the pseudo site that the payload of a run comes from."""
     signature = Signature(takes=Takes.NOTHING, gives=Gives.VALUE, is_async=False)
-    return Site(0, (INPUT,), None, signature, NodePolicy())
+    return Site(0, (INPUT,), None, signature, NodePolicy(resume=Resume.CONTINUE))
 
 
 @dataclass(eq=False, slots=True, repr=False)

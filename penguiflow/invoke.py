@@ -17,6 +17,7 @@ from tenacity import AsyncRetrying, RetryCallState, stop_after_attempt, wait_exp
 
 from .context import Context
 from .credit import Account
+from .durable_steps import keep
 from .errors import FlowError, StepError, StreamClosed
 from .items import Chunk
 from .node import Gives, Takes
@@ -38,7 +39,7 @@ def build(station: Station) -> Invoke:
     """Build the call of a node."""
     signature, policy = station.signature, station.policy
     if station.site.node is None:
-        return _feed
+        return partial(keep, _feed) if station.journaled else _feed
     if signature.gives is Gives.STREAM:
         call = partial(_give_stream, station)
     elif policy.thread:
@@ -55,6 +56,8 @@ def build(station: Station) -> Invoke:
         call = partial(_restarting, call)
     if policy.retry is not None:
         call = partial(_retrying, call, policy.retry)
+    if station.journaled:
+        call = partial(keep, call)
     return call
 
 

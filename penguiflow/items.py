@@ -17,83 +17,25 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
 from .durations import StreamTiming
+from .headings import Headers as Headers
+from .headings import Heading as Heading
 
 T = TypeVar("T")
 
 Terminal = Literal["done", "error", "cancelled", "expired"]
 
 
-@dataclass(slots=True)
-class Headers:
-    """Routing metadata of an item, inherited by everything that descends from it.
-
-    Args:
-        tenant: on whose behalf the item travels.
-        topic: what it is about.
-        priority: higher is more urgent; 0 is ordinary.
-        extra: anything else, by name.
-    """
-
-    tenant: str | None = None
-    topic: str | None = None
-    priority: int = 0
-    extra: dict[str, Any] = field(default_factory=dict)
-
-    def copy(self) -> Headers:
-        """Give an independent copy."""
-        return Headers(
-            self.tenant, self.topic, self.priority, copy.deepcopy(self.extra) if self.extra else {}
-        )
-
-
-class Heading:
-    """What all items of one origin have in common; shared, never changed after it is made."""
-
-    __slots__ = ("attempt", "deadline", "headers", "meta", "path", "run_id", "stream_id", "trace_id")
-
-    def __init__(
-        self,
-        path: tuple[str, ...],
-        stream_id: str,
-        attempt: int,
-        run_id: str,
-        trace_id: str,
-        deadline: float | None,
-        headers: Headers,
-        meta: dict[str, Any],
-    ) -> None:
-        self.path: tuple[str, ...] = path
-        self.stream_id: str = stream_id
-        self.attempt: int = attempt
-        self.run_id: str = run_id
-        self.trace_id: str = trace_id
-        self.deadline: float | None = deadline
-        self.headers: Headers = headers
-        self.meta: dict[str, Any] = meta
-
-    def at(self, path: tuple[str, ...], attempt: int) -> Heading:
-        """Give the same heading for another node, or another attempt."""
-        return Heading(
-            path,
-            self.stream_id,
-            attempt,
-            self.run_id,
-            self.trace_id,
-            self.deadline,
-            self.headers,
-            self.meta,
-        )
-
-
 class Item(Generic[T]):
     """What messages and chunks share."""
 
-    __slots__ = ("_headers", "_heading", "_meta", "_ticket", "_tokens", "payload")
+    __slots__ = ("_headers", "_heading", "_meta", "_position", "_ticket", "_tokens", "payload")
 
     payload: T
     _heading: Heading
     _headers: Headers | None
     _meta: dict[str, Any] | None
+    _position: str
+    """Where a durable run delivers it; set where it does."""
     _ticket: Any
     _tokens: tuple[Any, ...]
 
@@ -132,9 +74,25 @@ class Item(Generic[T]):
         return self._heading.trace_id
 
     @property
+    def position(self) -> str:
+        """Where a run with a journal delivers the item, for `Runtime.attach`; else ``""``.
+
+        Positions are in the order of delivery; what they look like is nobody's business.
+        """
+        return getattr(self, "_position", "")
+
+    @property
     def deadline(self) -> float | None:
         """When the run expires, on the clock of the event loop (``anyio.current_time()``), or ``None``."""
         return self._heading.deadline
+
+    @property
+    def key(self) -> str:
+        """What tells the item from every other one; with a journal, the same in each execution of the run.
+
+        Of a chunk it is its run, node, stream, attempt and number (rule 5.3), of a message its id.
+        """
+        raise NotImplementedError
 
 
 class Message(Item[T]):
@@ -142,7 +100,7 @@ class Message(Item[T]):
 
     __slots__ = ("_number", "_origin", "_posted")
 
-    _number: int
+    _number: int | str
     _origin: Any
     """The span of the step that gives it; set where somebody traces."""
     _posted: float
@@ -152,6 +110,12 @@ class Message(Item[T]):
     def id(self) -> str:
         """An id that no other message has."""
         return f"{self._heading.run_id}-{self._number}"
+
+    @property
+    def key(self) -> str:
+        """What tells the message from every other one: its id; of what stands for a stream, the stream's."""
+        heading = self._heading
+        return self.id if not heading.stream_id else stream_key(heading)
 
     def __repr__(self) -> str:
         return f"<message {self.id} from {'/'.join(self.path)}: {self.payload!r}>"
@@ -179,9 +143,19 @@ class Chunk(Item[T]):
         """Which attempt at the stream the chunk belongs to, counted from 1."""
         return self._heading.attempt
 
+    @property
+    def key(self) -> str:
+        """What tells the chunk from every other one: run, node, stream, attempt and number."""
+        return f"{stream_key(self._heading)}/{self.seq}"
+
     def __repr__(self) -> str:
         last = " done" if self.done else ""
         return f"<chunk {self.stream_id}#{self.seq}{last} from {'/'.join(self.path)}: {self.payload!r}>"
+
+
+def stream_key(heading: Heading) -> str:
+    """Give what tells an attempt at a stream from every other one."""
+    return f"{heading.run_id}/{'/'.join(heading.path)}/{heading.stream_id}/{heading.attempt}"
 
 
 class Spread(Generic[T]):
@@ -309,6 +283,34 @@ class StreamEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class Interrupt:
+    """A step waits for an answer, see `penguiflow.Context.interrupt`.
+
+    Args:
+        run_id: the run.
+        path: the node that asks.
+        token: names the question, for `penguiflow.Runtime.answer`.
+        question: what it asks, as JSON.
+        asked: when, in seconds since 1970.
+        expires: until when an answer is taken; ``None``: at any time.
+        problem: why the answer before this was refused, if one was.
+    """
+
+    run_id: str
+    path: tuple[str, ...]
+    token: str
+    question: Any
+    asked: float
+    expires: float | None = None
+    problem: str = ""
+
+    @property
+    def node(self) -> str:
+        """The name of the node that asks."""
+        return self.path[-1]
+
+
+@dataclass(frozen=True, slots=True)
 class Drop:
     """One piece of data that an edge's policy dropped; ``run_id`` and ``part`` are set for observers."""
 
@@ -320,7 +322,7 @@ class Drop:
     part: int = field(default=0, compare=False, repr=False)
 
 
-def copy_message(message: Message[T], number: int) -> Message[T]:
+def copy_message(message: Message[T], number: int | str) -> Message[T]:
     """Make a copy that shares the payload and nothing else; tokens are the copier's business."""
     twin: Message[T] = object.__new__(Message)
     twin.payload = message.payload
@@ -332,6 +334,19 @@ def copy_message(message: Message[T], number: int) -> Message[T]:
     twin._number = number
     twin._origin = getattr(message, "_origin", None)
     return twin
+
+
+def heading_item(heading: Any) -> Message[Any]:
+    """Make the message that stands for a whole stream, for those who inherit from it."""
+    item: Message[Any] = object.__new__(Message)
+    item.payload = None
+    item._heading = heading
+    item._ticket = None
+    item._tokens = ()
+    item._meta = None
+    item._headers = None
+    item._number = 0
+    return item
 
 
 def new_chunk(heading: Heading, seq: int, payload: Any, ticket: Any, tokens: tuple[Any, ...]) -> Chunk[Any]:

@@ -18,9 +18,9 @@ from contextvars import Context as Variables
 from typing import TYPE_CHECKING, Any
 
 from .completion import Tokens, hold, reaching, release
-from .credit import Ticket
-from .dropping import OverflowInbox
+from .dropping import GateWatch, OverflowInbox
 from .items import Chunk, Item, Terminal
+from .payloads import Unreadable
 from .settling import forfeit, settle
 from .timing import CREDIT, NODE, SOURCE
 from .watch import end_lane
@@ -137,9 +137,11 @@ class Lane:
             return
         if SEVERITY[terminal] > SEVERITY[self.terminal]:
             self.terminal = terminal
-        if error is not None and self.error is None:
-            self.error = error
-            if not self.run.is_handled(error):
+        if error is not None and self.failing is None:  # one that was taken hides none that was not
+            unhandled = not self.run.is_handled(error)
+            if self.error is None or unhandled:
+                self.error = error
+            if unhandled:
                 self.failing = road
         self.finish_if_over()
 
@@ -223,7 +225,7 @@ class Lane:
     def _await_gate(self, inbox: OverflowInbox) -> None:
         gate = inbox.gate
         if gate is not None and not gate.waiters:
-            gate.wait(_GateWatch(self))
+            gate.wait(GateWatch(self))
 
     def wake(self) -> None:
         """Schedule the lane if there is something to do."""
@@ -289,21 +291,6 @@ class Lane:
                     self.inboxes = inboxes[index:] + inboxes[:index]
                     return inbox
         return inboxes[0]
-
-
-class _GateWatch:
-    """Waits at the gate of an edge on behalf of a lane."""
-
-    __slots__ = ("lane", "size_bytes")
-
-    def __init__(self, lane: Lane) -> None:
-        self.lane = lane
-        self.size_bytes = 0
-
-    def granted(self, ticket: Ticket) -> None:
-        """Leave the credit at the gate; the lane takes it with the item."""
-        ticket.free += 1  # type: ignore[attr-defined]
-        self.lane.wake()
 
 
 class PassingLane(Lane):
@@ -383,8 +370,12 @@ class PassingLane(Lane):
         try:
             await step.perform(worker)
         except BaseException as exc:
-            if not (self.run.stopped or self.dead or step.stale):
+            if isinstance(exc, Unreadable):
+                self.run.fail(exc)
+            elif not (self.run.stopped or self.dead or step.stale):
                 error = self.station.failed(self.run, exc, step.item, step.attempt)
+                if step.kept is not None:
+                    step.kept.failed(error)
                 step.give_away(error)
                 self.broken(error)
         finally:

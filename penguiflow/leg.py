@@ -18,18 +18,19 @@ from .dropping import end_refused
 from .inbox import EMPTY, Inbox, Road, Sender
 from .items import Chunk, Heading, Terminal, copy_chunk
 from .reports import ending, restarted
-from .routing import choose, full, refusing, room_of, unaccepted
+from .routing import before, choose, full, refusing, room_of, unaccepted
 from .settling import forfeit, settle
 
 if TYPE_CHECKING:
     from .core import RunCore
     from .graph import Site
+    from .journal import Statement
     from .outlet import Outlet
+    from .step import Step
+    from .transaction import Transaction
     from .watch import StreamWatch
 
-NO_TICKETS: list[Copies] = []
-"""Shared by all legs that have none; never written to."""
-
+NO_TICKETS: list[Copies] = []  # shared by all legs that have none; never written to
 
 LEFT = -1
 """So many have a stream open that an exception has left, see `StreamWriter`."""
@@ -50,7 +51,7 @@ class Leg:
 
     Args:
         run: the run.
-        outlet: the node that gives the stream, and the edges that it leaves by.
+        outlet: the node that gives it, and the edges that it leaves by.
         heading: what its chunks have in common; names the stream and the attempt.
         tokens: places that the stream as a whole can feed; held for as long as it lives.
         account: its window, or ``None`` where its chunks ride on tickets drawn elsewhere.
@@ -168,6 +169,18 @@ class Leg:
     def take_kept(self) -> list[Chunk[Any]]:
         """Give what a gate keeps, to be let go; here is none."""
         return EMPTY
+
+    def made(self, kept: Transaction) -> None:
+        """Take note of who gives the next chunk, and of what; here nobody wants to know."""
+
+    async def turn_of(self, step: Step, index: int) -> None:
+        """Wait for the turn of a chunk that is written again; here none is. If cancelled, nothing is lost."""
+
+    def known_number(self, seq: int) -> int | None:
+        """Give the number of a chunk that is written again, if it keeps that."""
+
+    def done_with(self, source: int | str, writes: Any, statements: tuple[Statement, ...] = ()) -> None:
+        """Take note that a chunk of the input is worked off; here nobody wants to know."""
 
     def is_over(self) -> bool:
         """Say whether the terminal has gone."""
@@ -291,10 +304,11 @@ class Leg:
                     road.watch(self)
 
     def _copy_out(self, chunk: Chunk[Any], lots: list[list[Chunk[Any]]]) -> None:
-        chosen = choose(self.run, self.site, self.roads, chunk.payload)
-        before = chunk._tokens
-        pairings = self.run.pair_chunk(self, before)
-        tokens = before + pairings
+        taken = before(self.run.journal, chunk)
+        chosen = choose(self.run, self.site, self.roads, chunk.payload, taken=taken)
+        carried = chunk._tokens
+        pairings = self.run.pair_chunk(self, carried)
+        tokens = carried + pairings
         if not chosen:
             chunk._ticket.home()
         elif len(chosen) > 1:
@@ -382,6 +396,5 @@ class Leg:
                 owner.unread(self)
 
     def __repr__(self) -> str:
-        return (
-            f"<stream {self.site.key}/{self.stream_id} next {self.next_seq}, attempt {self.heading.attempt}>"
-        )
+        name, attempt = f"{self.site.key}/{self.stream_id}", self.heading.attempt
+        return f"<stream {name} next {self.next_seq}, attempt {attempt}>"

@@ -34,15 +34,17 @@ class Letters(Emission):
         If cancelled while it waits for credit, nothing was emitted.
         """
         self._check_emission(payload, to)
+        if self.kept is not None and self.kept.skips():
+            return self._skipped(payload, headers, meta)
         if self.held_letters is not None:
-            message = self._message(payload, FREE, headers, meta)
+            message = self.message_of(payload, FREE, headers, meta)
             self.held_letters.append((message, to))
             if len(self.held_letters) >= self.run.window:
                 self.attempts_spent = True
                 await self.let_letters_go()
             return copy_message(message, message._number)
-        ticket = await self._letter(payload, to)
-        message = self._message(payload, ticket, headers, meta)
+        ticket = await self.letter_credit(payload, to)
+        message = self.message_of(payload, ticket, headers, meta)
         await self._send(message, to)
         return copy_message(message, message._number)
 
@@ -54,11 +56,11 @@ class Letters(Emission):
         try:
             self._check_emission(payload, None)
             self.station.promise.check(payload)
-            ticket = await self._letter(payload, None)
+            ticket = await self.letter_credit(payload, None)
         except BaseException:
             release(part)
             raise
-        message = self._message(payload, ticket)
+        message = self.message_of(payload, ticket)
         message._tokens += part
         await self._send(message, None)
 
@@ -67,16 +69,20 @@ class Letters(Emission):
     ) -> Message[Any] | None:
         """Emit one message if there is credit and room for it; ``None`` where there is not."""
         self._check_emission(payload, to)
+        if self.kept is not None and self.kept.skips():
+            return self._skipped(payload, headers, meta)
         if self.held_letters is not None and len(self.held_letters) < self.run.window:
-            message = self._message(payload, FREE, headers, meta)
+            message = self.message_of(payload, FREE, headers, meta)
             self.held_letters.append((message, to))
             return copy_message(message, message._number)
+        if self.kept is not None and self.kept.durable:
+            return None
         if self.doors or self.run.paused or not self.run.has_room(self.station.site, payload, to):
             return None
         ticket = self._letter_credit(payload, to)
         if ticket is None:
             return None
-        message = self._message(payload, ticket, headers, meta)
+        message = self.message_of(payload, ticket, headers, meta)
         self.flush()
         self.run.forward(self.station.site, message, self, to)
         return copy_message(message, message._number)
@@ -84,13 +90,19 @@ class Letters(Emission):
     async def let_letters_go(self) -> None:
         """Emit the messages that were held back. If cancelled, what is left of them is lost with the step."""
         held, self.held_letters = self.held_letters or [], None
+        if self.kept is not None and self.kept.durable:
+            await self.kept.send(held)
+            self.held_letters = []
+            return
         for message, to in held:
-            message._ticket = await self._letter(message.payload, to)
+            message._ticket = await self.letter_credit(message.payload, to)
             await self._send(message, to)
 
     def forget_letters(self) -> None:
         """Forget the messages that a failed attempt held back."""
         held, self.held_letters = self.held_letters or [], []
+        if self.kept is not None:
+            self.kept.take_back(len(held))
         for message, _ in held:
             tokens, message._tokens = message._tokens, ()
             release(tokens)
@@ -99,12 +111,28 @@ class Letters(Emission):
         self.check_alive()
         self.run.check_accepted(self.station.site, payload, to)
 
-    def _message(
-        self, payload: Any, ticket: Ticket, headers: Any = None, meta: dict[str, Any] | None = None
+    def _skipped(self, payload: Any, headers: Any, meta: dict[str, Any] | None) -> Message[Any]:
+        """Give what stands for a message that was sent on already, before the step was executed again."""
+        message = self.message_of(payload, FREE, headers, meta)
+        assert self.kept is not None
+        self.kept.take_back(1)
+        tokens, message._tokens = message._tokens, ()
+        release(tokens)
+        return message
+
+    def message_of(
+        self,
+        payload: Any,
+        ticket: Ticket = FREE,
+        headers: Any = None,
+        meta: dict[str, Any] | None = None,
     ) -> Message[Any]:
+        """Make a message of the step; it can feed what the step's input can."""
         message = self.run.message(
             self.station.site, payload, self.item, ticket, hold(self.tokens), headers, meta
         )
+        if self.kept is not None:
+            message._number = self.kept.next_number()
         if self.watch is not None:
             message._origin = self.watch.span
         return message
@@ -117,7 +145,7 @@ class Letters(Emission):
         self.spent += 1
         await self.accepted()
 
-    async def _letter(self, payload: Any, to: str | None) -> Ticket:
+    async def letter_credit(self, payload: Any, to: str | None = None) -> Ticket:
         """Spend credit for one message, waiting for it if need be. If cancelled, none was spent."""
         await self.let_others_run()
         if self.run.paused:
@@ -150,6 +178,12 @@ class Letters(Emission):
             self.check_alive()
             raise RunCancelled(f"run {self.run.id} is over: {self.station.site.key} can't emit any more")
         return ticket
+
+    def letter_credit_nowait(self, payload: Any, to: str | None = None) -> Ticket | None:
+        """Spend credit for one message, if there is some, and room for it."""
+        if self.run.paused or self.run.stopped or self.run.full_inboxes(self.station.site, payload, to):
+            return None
+        return self._letter_credit(payload, to)
 
     def _letter_account(self) -> Account:
         if self.letters is None:

@@ -9,13 +9,15 @@ from typing import Literal
 
 from .items import Terminal
 
-Status = Literal["waiting", "running", "paused", "done", "failed", "cancelled", "expired"]
+Status = Literal["waiting", "running", "paused", "interrupted", "done", "failed", "cancelled", "expired"]
 
-FINAL: frozenset[Status] = frozenset({"done", "failed", "cancelled", "expired"})
+FINAL: frozenset[Status] = frozenset({"interrupted", "done", "failed", "cancelled", "expired"})
+"""How a run ends in memory. One that is interrupted goes on from the journal, as another one."""
 
 FOLLOWS: dict[Status, frozenset[Status]] = {
     "waiting": frozenset({"running", "failed", "cancelled", "expired"}),
-    "running": frozenset({"paused", "done", "failed", "cancelled", "expired"}),
+    "running": frozenset({"paused", "interrupted", "done", "failed", "cancelled", "expired"}),
+    "interrupted": frozenset(),
     "paused": frozenset({"running", "done", "failed", "cancelled", "expired"}),
     "done": frozenset(),
     "failed": frozenset(),
@@ -25,6 +27,7 @@ FOLLOWS: dict[Status, frozenset[Status]] = {
 
 TERMINAL_OF: dict[Status, Terminal] = {
     "done": "done",
+    "interrupted": "cancelled",
     "failed": "cancelled",
     "cancelled": "cancelled",
     "expired": "expired",

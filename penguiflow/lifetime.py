@@ -110,8 +110,19 @@ class Lifetime(RunRecord):
         elif self.inputs == 0 and self.outbox.count() == 0:
             if self.end_awaited():
                 self.at_rest()
+            elif self.asks and self.journal is not None:
+                self.journal.rests()
             else:
                 self.fail(CreditError(self.why_stuck()))
+
+    def tell_reader(self, event: object) -> None:
+        """Lay an event out for the reader of the run; of what is kept, he hears from the journal."""
+        if not self.outbox.kept:
+            self.outbox.put([event])
+
+    def park(self) -> None:
+        """Leave memory: the run waits for answers, and goes on from the journal."""
+        self.finish("interrupted")
 
     def close_explicit(self) -> bool:
         """End the streams named by hand: nothing in the run can write to them any more (rule 1.3)."""
@@ -132,7 +143,7 @@ class Lifetime(RunRecord):
         for timer in self.timers:
             timer.cancel()
         if status == "done":
-            self._end()
+            self.end()
         else:
             self.silent = status == "cancelled"
             self._stop()
@@ -187,13 +198,13 @@ class Lifetime(RunRecord):
         for engagement in list(self.engaged):
             engagement.abandon_place()
             self.pool.parking.interrupt(engagement.task, engagement.scope)
-        self._end()
+        self.end()
 
     def maybe_ended(self) -> None:
         """See whether the last step of a run that is over has ended."""
         if self.stopped and not self.is_over and not self.engaged:
             self.purge()
-            self._end()
+            self.end()
 
     def purge(self) -> None:
         """Let everything go that waits somewhere in the run, and give shared places back."""
@@ -226,8 +237,18 @@ class Lifetime(RunRecord):
         """Let an undecided pairing go."""
         raise NotImplementedError
 
-    def _end(self) -> None:
-        if self.is_over:
+    def rested(self) -> None:
+        """See what it means that something which the run has waited for is done."""
+        if self.stopped:
+            self.maybe_ended()
+        elif self.names_streams and self.busy > 0:
+            self.close_explicit()
+        elif self.busy == 0:
+            self.at_rest()
+
+    def end(self) -> None:
+        """Be over, as soon as that is durable."""
+        if self.is_over or (self.journal is not None and not self.journal.may_end()):
             return
         self.is_over = True
         for timer in self.timers:
@@ -248,6 +269,8 @@ class Lifetime(RunRecord):
         for waiter in enders:
             self.pool.parking.wake(waiter)
         self.outbox.wake()
+        if self.journal is not None:
+            self.journal.ended()
 
     async def ended(self) -> None:
         """Wait until the run is over and its steps have ended.
@@ -268,7 +291,7 @@ class Lifetime(RunRecord):
 
     def read_out(self) -> bool:
         """Say whether the reader has got everything; raises the error that the run ended with."""
-        if self.status not in FINAL:
+        if self.status not in FINAL or (self.journal is not None and not self.journal.closed):
             return False
         if self.error is not None:
             raise self.error

@@ -117,7 +117,8 @@ class MailLane(Lane):
 
     def work(self, worker: Worker) -> Coroutine[Any, Any, None]:
         """Do one message's step; the next one may begin as soon as there is a place."""
-        if not self.station.fast or self.complete or self.run.timed is not None:
+        run = self.run
+        if not self.station.fast or self.complete or run.timed is not None or run.journal is not None:
             return self._serve(worker)
         if self.run.pool.parking.by_level:
             return self._walk_in_scope(worker)

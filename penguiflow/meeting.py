@@ -163,15 +163,26 @@ class Meeting(Lifetime):
 
         If cancelled, what was made goes on.
         """
-        station = step.station
-        gatherings = [self._gathering(site, step) for site in station.site.gathers]
+        gatherings = self.begin_gatherings(step)
         step.attempts_spent = True
         try:
-            for index, payload in enumerate(_parts(step, spread)):
+            for index, payload in enumerate(self.parts_of(step, spread)):
                 await step.emit_part(payload, tuple(gathering.part(index) for gathering in gatherings))
         finally:
             for gathering in gatherings:
                 gathering.one_less()
+
+    def begin_gatherings(self, step: Step) -> list[Gathering]:
+        """Begin what gathers the parts of a spread; each is to be told when there are no more."""
+        return [self._gathering(site, step) for site in step.station.site.gathers]
+
+    def parts_of(self, step: Step, spread: Any) -> Iterator[Any]:
+        """Read the items of a spread; what they raise fails the step for good: parts of it have gone out."""
+        try:
+            yield from spread.items
+        except Exception as exc:
+            while_what = "while the items of its Spread were read, which is never tried again"
+            raise step.station.failed(self, exc, step.item, step.attempt, while_what) from exc  # type: ignore[arg-type]
 
     def _gathering(self, site: Site, step: Step) -> Gathering:
         station = self.engine.stations[site.index]
@@ -236,12 +247,3 @@ def last_of(tokens: Tokens, key: tuple[int, int]) -> Token | None:
         if token.key == key:
             return token
     return None
-
-
-def _parts(step: Step, spread: Any) -> Iterator[Any]:
-    """Read the items of a spread; what they raise fails the step for good: parts of it have gone out."""
-    try:
-        yield from spread.items
-    except Exception as exc:
-        while_what = "while the items of its Spread were read, which is never tried again"
-        raise step.station.failed(step.run, exc, step.item, step.attempt, while_what) from exc

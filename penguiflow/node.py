@@ -15,7 +15,8 @@ from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from .errors import GraphError
 from .hints import UnknownName, by_name
-from .policy import DEFAULT_CONCURRENCY, DEFAULT_MAX_PARTS, NodePolicy, Retry
+from .kinds import members
+from .policy import DEFAULT_CONCURRENCY, DEFAULT_MAX_PARTS, Delivery, NodePolicy, Resume, Retry
 from .signature import Gives, Signature, Slot, Takes, read_signature
 from .wiring import Wirable
 
@@ -102,6 +103,9 @@ def node(
     ordered: bool = True,
     thread: bool = False,
     max_parts: int = DEFAULT_MAX_PARTS,
+    durable: bool = True,
+    resume: Resume = Resume.RESTART,
+    delivery: Delivery = Delivery.AT_LEAST_ONCE,
 ) -> Node[P, R]: ...
 
 
@@ -119,6 +123,9 @@ def node(
     ordered: bool = True,
     thread: bool = False,
     max_parts: int = DEFAULT_MAX_PARTS,
+    durable: bool = True,
+    resume: Resume = Resume.RESTART,
+    delivery: Delivery = Delivery.AT_LEAST_ONCE,
 ) -> Callable[[Callable[P, R]], Node[P, R]]: ...
 
 
@@ -135,6 +142,9 @@ def node(
     ordered: bool = True,
     thread: bool = False,
     max_parts: int = DEFAULT_MAX_PARTS,
+    durable: bool = True,
+    resume: Resume = Resume.RESTART,
+    delivery: Delivery = Delivery.AT_LEAST_ONCE,
 ) -> Any:
     """Make a function a node: ``@node``, ``@node(...)`` or ``node(fn, ...)``.
 
@@ -152,12 +162,28 @@ def node(
         ordered: ``False`` lets chunks of one stream be worked on side by side, in order of completion.
         thread: run a plain ``def`` in a thread, off the event loop.
         max_parts: how many parts a node that takes ``Gathered`` takes over at most.
+        durable: ``False`` keeps the node's steps out of the runtime's journal, if there is one: they are
+            executed again when the run is taken up. What leaves the flow is written all the same.
+        resume: what happens to a stream that was cut off by the end of its process: it begins again, or, with
+            ``Resume.CONTINUE``, goes on behind what is out, which the node must give again as it was.
+        delivery: how often what the node does outside is done, if there is a journal: a crash may lose it,
+            may repeat it, or may repeat it in a way that the outside can tell.
 
     Raises:
         GraphError: the function or an option can't be carried out; the text says what to change.
     """
     policy = NodePolicy(
-        concurrency, timeout, first_chunk_timeout, idle_timeout, retry, ordered, thread, max_parts
+        concurrency,
+        timeout,
+        first_chunk_timeout,
+        idle_timeout,
+        retry,
+        ordered,
+        thread,
+        max_parts,
+        durable,
+        resume,
+        delivery,
     )
     if fn is None:
         return lambda function: _make(function, name, policy, is_source=False)
@@ -250,8 +276,23 @@ def _check_method(fn: Any, name: str, who: str) -> None:
         raise GraphError(f"{who}: a method needs its object; write: node(thing.{name})")
 
 
+def _check_delivery(signature: Signature, policy: NodePolicy, who: str) -> None:
+    gives_nothing = all(kind is Any or kind is type(None) for kind in members(signature.result))
+    if policy.delivery is Delivery.AT_MOST_ONCE and not (signature.gives is Gives.VALUE and gives_nothing):
+        raise GraphError(
+            f"{who}: delivery=Delivery.AT_MOST_ONCE settles a step before it is executed, so it can give "
+            "nothing; let it return None"
+        )
+    if policy.delivery is Delivery.EFFECTIVELY_ONCE and signature.context is None:
+        raise GraphError(
+            f"{who}: delivery=Delivery.EFFECTIVELY_ONCE needs a parameter ctx: Context, for ctx.key, by "
+            "which the outside tells repetitions, or ctx.also, which writes in the journal's transaction"
+        )
+
+
 def _check_form(signature: Signature, policy: NodePolicy, who: str) -> None:
     """Refuse options that the form of the function can't keep."""
+    _check_delivery(signature, policy, who)
     if policy.thread and signature.is_async:
         raise GraphError(f"{who}: thread=True is for plain def; an async def works on the loop")
     if signature.is_async or policy.thread:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from .journal import Journal
 from .observe import Observer
+from .payloads import Migrate
 from .policy import measured, why_not_plain
 
 
@@ -23,6 +25,9 @@ class Options:
     cleanup_timeout: float = 1.0
     observers: tuple[Observer, ...] = ()
     watchdog: float | None = None
+    journal: Journal | None = None
+    recover: bool = True
+    migrate: Migrate | None = None
 
     def __post_init__(self) -> None:
         for name in ("window", "window_bytes", "max_runs", "hop_limit"):

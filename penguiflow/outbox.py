@@ -67,7 +67,7 @@ class ExitRoad:
 class Outbox:
     """What the reader of a run has not taken yet."""
 
-    __slots__ = ("events", "items", "iterated", "run", "taken", "waiter")
+    __slots__ = ("events", "items", "iterated", "kept", "run", "taken", "waiter")
 
     sees_numbers = True
 
@@ -78,6 +78,7 @@ class Outbox:
         self.waiter: Any = None
         self.iterated: bool = False
         self.events: bool = False
+        self.kept: bool = False  # what leaves the run is read from the journal
 
     def count(self) -> int:
         """Say how many items nobody has taken yet."""
@@ -90,7 +91,7 @@ class Outbox:
 
     def put(self, batch: list[Any]) -> None:
         """Lay items and events out, in order."""
-        if self.run.silent:
+        if self.kept or self.run.silent:
             for item in batch:
                 if isinstance(item, Item):
                     settle(item)

@@ -98,6 +98,7 @@ class Outlet:
         "forks",
         "forks_if_emitted",
         "gated",
+        "kept",
         "one_room",
         "plain",
         "site",
@@ -110,6 +111,7 @@ class Outlet:
         choosy = any(edge.policy.when is not None or edge.group is not None for edge in forward)
         unproven = any(edge.accepts is not None and not edge.proven for edge in forward)
         self.site: Site = site
+        self.kept: bool = stations[site.index].keeps
         self.edges: tuple[Edge, ...] = forward
         self.ways: tuple[Way, ...] = tuple(Way(edge, stations[edge.target.index]) for edge in forward)
         self.checks: bool = any(edge.accepts is not None for edge in forward)

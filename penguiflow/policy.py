@@ -10,6 +10,7 @@ import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from pydantic_core import to_json
@@ -126,6 +127,29 @@ class Retry:
             raise
 
 
+class Resume(Enum):
+    """What a streaming step does that was cut off by the end of its process."""
+
+    RESTART = "restart"
+    """Its stream begins again, as the next attempt."""
+    CONTINUE = "continue"
+    """Its stream goes on behind the chunks that are out: for nodes that give the same again, which is
+    verified."""
+
+
+class Delivery(Enum):
+    """How often what a step does outside is done, where the runtime has a journal."""
+
+    AT_MOST_ONCE = "at most once"
+    """The step is settled before it is executed: a crash may lose what it does, and never repeats it. It can
+    give nothing."""
+    AT_LEAST_ONCE = "at least once"
+    """The step is settled when it is over: a crash may repeat what it does, and never loses it."""
+    EFFECTIVELY_ONCE = "effectively once"
+    """The same, and the outside takes repetitions for what they are: by `Context.key`, which is the same in
+    each of them, or because it is written in the journal's own transaction (`Context.also`)."""
+
+
 @dataclass(frozen=True, slots=True)
 class NodePolicy:
     """How a node works.
@@ -139,6 +163,9 @@ class NodePolicy:
         ordered: whether the chunks of a stream leave in the order in which they came.
         thread: whether a plain function works in a thread of its own.
         max_parts: how many parts a gather takes over at most.
+        durable: whether its steps are written to the runtime's journal, if there is one.
+        resume: what a streaming step does that was cut off.
+        delivery: how often what its steps do outside is done.
     """
 
     concurrency: int = DEFAULT_CONCURRENCY
@@ -149,6 +176,9 @@ class NodePolicy:
     ordered: bool = True
     thread: bool = False
     max_parts: int = DEFAULT_MAX_PARTS
+    durable: bool = True
+    resume: Resume = Resume.RESTART
+    delivery: Delivery = Delivery.AT_LEAST_ONCE
 
     def check(self, who: str) -> None:
         """Refuse values that make no sense, naming the node."""
@@ -156,6 +186,11 @@ class NodePolicy:
         check_count(f"{who}: max_parts", self.max_parts)
         check_switch(f"{who}: ordered", self.ordered)
         check_switch(f"{who}: thread", self.thread)
+        check_switch(f"{who}: durable", self.durable)
+        if not isinstance(self.resume, Resume):
+            raise GraphError(f"{who}: resume={self.resume!r} must be Resume.RESTART or Resume.CONTINUE")
+        if not isinstance(self.delivery, Delivery):
+            raise GraphError(f"{who}: delivery={self.delivery!r} must be one of Delivery's three")
         for name in ("timeout", "first_chunk_timeout", "idle_timeout"):
             if getattr(self, name) is not None:
                 check_seconds(f"{who}: {name}", getattr(self, name))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .credit import Account
     from .engine import Engine
     from .pool import Job, Pool
+    from .run_journal import RunJournal
     from .waits import Wait
     from .watch import Watch
 
@@ -32,12 +33,16 @@ KEPT_DROPS = 1000
 NEVER: Any = frozenset()
 NOTHING: Any = MappingProxyType({})
 
+DELETED: Any = object()
+"""What a key of a node's state is set to that the node deletes."""
+
 
 class RunRecord:
     """What a run is known by."""
 
     __slots__ = (
         "accounts",
+        "asks",
         "busy",
         "caller",
         "cleanup_timeout",
@@ -61,6 +66,7 @@ class RunRecord:
         "id",
         "inputs",
         "is_over",
+        "journal",
         "key",
         "lane_accounts",
         "lanes",
@@ -94,6 +100,9 @@ class RunRecord:
         "window",
     )
 
+    facade: Any
+    first_step: Any
+    asks: int  # so many steps wait for an answer
     dropped_count: int
     gaps: int
     hops: int
@@ -134,10 +143,9 @@ class RunRecord:
         self.lanes: dict[Any, Any] = {}
         self.legs: dict[Any, Any] = {}
         self.mail: dict[int, Any] = NOTHING
-        self.retries = self.gaps = self.hops = self.inputs = self.numbers = self.dropped_count = 0
+        self.retries = self.gaps = self.hops = self.inputs = self.numbers = self.dropped_count = self.asks = 0
         self.key: Any = run_id
-        self.facade: Any = None
-        self.first_step: Any = None
+        self.facade = self.first_step = None
         self.caller: Any = None  # the step that calls this, where it is a part of a run
         self.opening: bool = False
         self.names_streams: bool = False
@@ -161,6 +169,7 @@ class RunRecord:
         self.opened: tuple[Any, ...] = ()
         self.timers: tuple[Any, ...] = ()
         self.watch: Watch | None = None
+        self.journal: RunJournal | None = None
         self.timed: float | None = None  # since when its time is kept, where somebody wants to know
 
     def next_number(self) -> int:

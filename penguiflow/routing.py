@@ -7,13 +7,18 @@ filtered.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import zlib
+from collections.abc import Callable, Sequence
+from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .errors import CreditError, StepError
 
 if TYPE_CHECKING:
     from .graph import Edge, EdgeGroup, Site
+    from .items import Item
+    from .run_journal import RunJournal
 
 
 class Destination(Protocol):
@@ -80,13 +85,26 @@ def refusing(roads: Sequence[Destination], payload: Any) -> Edge | None:
     return next((roads[index].edge for index in chosen if roads[index].refuses(payload)), None)
 
 
-def choose(run: Failing, site: Site, roads: Sequence[Destination], payload: Any) -> list[int]:
+Taken = Callable[[Any], bool]
+"""Says whether an item has taken an edge before, in a run that is taken up again."""
+
+
+def before(journal: RunJournal | None, item: Item[Any]) -> Taken | None:
+    """Give what says which edges an item has taken before."""
+    if journal is None or journal.known is None:
+        return None
+    return partial(journal.has_taken, item)
+
+
+def choose(
+    run: Failing, site: Site, roads: Sequence[Destination], payload: Any, taken: Taken | None = None
+) -> list[int]:
     """Pick the roads that a payload takes, as indices in declared order.
 
     A condition or key that raises fails the run, with the user's exception as the cause.
     """
     try:
-        return _choose(roads, payload)
+        return _choose(roads, payload, taken)
     except Exception as exc:
         _broke(run, site, exc)
         return []
@@ -111,7 +129,7 @@ def _broke(run: Failing, site: Site, exc: Exception) -> None:
     run.fail(error)
 
 
-def _choose(roads: Sequence[Destination], payload: Any) -> list[int]:
+def _choose(roads: Sequence[Destination], payload: Any, taken: Taken | None = None) -> list[int]:
     chosen: list[int] = []
     grouped: dict[int, list[int]] = {}
     for index, road in enumerate(roads):
@@ -125,15 +143,32 @@ def _choose(roads: Sequence[Destination], payload: Any) -> list[int]:
         edge = roads[members[0]].edge
         assert edge is not None
         assert edge.group is not None
-        chosen.append(_one_of(edge.group, members, roads, payload))
+        again = [index for index in members if taken(roads[index].edge)] if taken is not None else []
+        chosen.append(again[0] if again else _one_of(edge.group, members, roads, payload))
     return sorted(chosen) if grouped else chosen
 
 
 def _one_of(group: EdgeGroup, members: list[int], roads: Sequence[Destination], payload: Any) -> int:
     if group.kind == "partition":
         assert group.key is not None
-        return members[hash(group.key(payload)) % len(members)]
+        return members[stable_hash(group.key(payload)) % len(members)]
     return max(members, key=lambda index: (roads[index].freedom(), -index))
+
+
+def stable_hash(key: Any) -> int:
+    """Hash a key alike in every process, so that a run which is taken up again is parted alike.
+
+    That of what is no text, bytes, number, ``None``, enum member or tuple of these is Python's own.
+    """
+    if isinstance(key, str):
+        return zlib.crc32(key.encode("utf-8", "surrogatepass"))
+    if isinstance(key, bytes):
+        return zlib.crc32(key)
+    if isinstance(key, tuple):
+        return hash(tuple(map(stable_hash, key)))
+    if isinstance(key, Enum):
+        return stable_hash(key.name)
+    return 0 if key is None else hash(key)
 
 
 def room_of(roads: Sequence[Destination]) -> int:

@@ -103,9 +103,12 @@ class Run:
             except FlowError as exc:
                 self._result = _Failed(exc)
         if isinstance(self._result, _Failed):
-            await self._core.ended()  # who asks for a result finds nothing of a failed run left behind it
+            await self._ended()  # who asks for a result finds nothing of a failed run left behind it
             raise self._result.error
         return self._result
+
+    async def _ended(self) -> None:
+        await self._core.ended()
 
     async def _collect(self) -> Any:
         if self._reading is None or self._parts is None:

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 from .control import as_control, check_control
 from .diagnosis import Diagnosis, diagnose
 from .engine import Engine
-from .given import check_seconds_given
+from .errors import JournalError
+from .feeding import Feeding, Source
+from .given import check_count, check_seconds_given
 from .items import Control, Headers
 from .lifecycle import FINAL
 from .measures import FlowMeasures
@@ -21,9 +23,12 @@ from .parking import outlast
 from .run import Run, RunScope, SessionScope, facade, leave
 from .snapshots import CalledFlow, called_by, statistics_of, streams_of
 from .statistics import RuntimeStatistics, StreamStatistics
+from .time_travel import fork
 
 if TYPE_CHECKING:
     from .flow import Flow
+    from .interrupts import Interrupts
+    from .keeper import Keeper
     from .options import Options
 
 
@@ -43,6 +48,9 @@ class Runtime:
 
     async def __aenter__(self) -> Runtime:
         """Open the flow and start its sources. If cancelled, nothing was started."""
+        keeper = self._engine.keeper
+        if keeper is not None:
+            await keeper.open()
         self._engine.open(self)
         return self
 
@@ -131,9 +139,7 @@ class Runtime:
 
         The options mean what they mean for `run`. If cancelled, the run was not begun.
         """
-        run = await self._engine.begin(payload, headers, deadline, run_id, meta, to)
-        run._core.detached = True
-        return run
+        return await self._engine.begin(payload, headers, deadline, run_id, meta, to, detached=True)
 
     async def call(
         self,
@@ -154,6 +160,103 @@ class Runtime:
             return await run.result()
         finally:
             await leave(run)
+
+    async def attach(self, run_id: str, *, after: str | None = None) -> Run:
+        """Give a run of the journal to be read, at work here, elsewhere or nowhere, or over.
+
+        One that nobody works on is taken up. Leaving it, or not reading it, does nothing to it.
+
+        Args:
+            run_id: the run.
+            after: the `position` of the last item that the reader has; by default it is read from the start.
+
+        Raises:
+            JournalError: the journal has no such run of this flow, or can't read it; there is no journal.
+            ValueError: ``after`` is no position.
+
+        If cancelled, nothing has changed.
+        """
+        return await self._keeper().attach(run_id, after)
+
+    async def fork(self, run_id: str, *, at_step: int, new_run_id: str | None = None) -> Run:
+        """Begin a detached run with what another one had made durable before a step was settled.
+
+        That step and all behind it are executed, by the code of today; what their steps do outside happens
+        again. Answers to questions that were asked before are taken over; to be asked once more, fork at a
+        step before. The other run stays as it is. A deadline counts from now.
+
+        Args:
+            run_id: the other run, over or not.
+            at_step: the number of the step, as ``penguiflow show`` prints it.
+            new_run_id: the id of the new run; by default a new one.
+
+        Raises:
+            JournalError: the journal has no such run of this flow, or can't read it; there is no journal.
+            ValueError: the run has no such step, or it is not settled.
+            RunRejected: the id is in use, or the runtime takes no runs.
+
+        If cancelled, the run was begun or not.
+        """
+        self._keeper()
+        return await fork(self._engine, run_id, at_step, new_run_id)
+
+    async def feed(self, source: Source[Any], *, limit: int = 64, skip_failed: bool = False) -> None:
+        """Make a durable run of each item of a source, until that ends, and commit what is settled.
+
+        A position is committed when the runs of all items up to it are over (rule 5.4). An item that is given
+        again, after a crash, is known by the id of its run, ``NAME:POSITION``, and is not run again, as long
+        as the journal keeps the run.
+
+        Args:
+            source: the source.
+            limit: how many of its runs may be under way.
+            skip_failed: give up items whose runs fail; else the first failure ends it, uncommitted.
+
+        Raises:
+            JournalError: there is no journal, or it failed.
+            FlowError: what a run has failed with.
+
+        If cancelled, the runs go on, and what was not committed is given again.
+        """
+        self._keeper()
+        check_count("limit", limit)
+        await Feeding(self, source, limit, skip_failed).feed()
+
+    def interrupts(self) -> Interrupts:
+        """Give the questions of steps that wait for answers (`Context.interrupt`).
+
+        As a sequence, those that this process knows: of runs that are at work here, and of the others as of
+        some seconds ago. Awaited, those of all runs of the flow, as the journal has them now.
+
+        Raises:
+            JournalError: there is no journal.
+        """
+        return self._keeper().desk.known()
+
+    async def answer(self, run_id: str, token: str, value: Any) -> None:
+        """Answer a question, and let the run go on, here or where it is at work.
+
+        Args:
+            run_id: the run.
+            token: the question, see `Interrupt.token`.
+            value: the answer: JSON, bytes, or a model of JSON.
+
+        Raises:
+            JournalError: there is no such question, it has its answer already (rule 5.5), or its run is over.
+            TypeError: the answer can't be kept.
+
+        On return the answer is durable. If cancelled, it was given or not.
+        """
+        await self._keeper().desk.answer(run_id, token, value)
+
+    def _keeper(self) -> Keeper:
+        keeper = self._engine.keeper
+        if keeper is None:
+            name = self.flow.name
+            raise JournalError(f"flow {name} was opened without a journal: give open(journal=…)")
+        if self._engine.state in ("new", "closed"):
+            self._engine.check_open()
+        return keeper
 
     def runs(self) -> tuple[Run, ...]:
         """Give the live runs."""

@@ -65,6 +65,8 @@ class Station:
 
     Args:
         site: the node's place in the plan.
+        journaled: whether there is a journal. What leaves the flow is written whatever the node says: its
+            reader resumes by it.
     """
 
     __slots__ = (
@@ -77,6 +79,8 @@ class Station:
         "inline",
         "invoke",
         "is_inline",
+        "journaled",
+        "keeps",
         "measures",
         "named_edges",
         "only_way",
@@ -97,9 +101,11 @@ class Station:
     skipped: int
     steps: int
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, *, journaled: bool = False) -> None:
         signature, policy = site.signature, site.policy
         self.site: Site = site
+        self.journaled: bool = journaled
+        self.keeps: bool = journaled and (policy.durable or site.is_exit)
         self.signature: Signature = signature
         self.policy: NodePolicy = policy
         self.function: Callable[..., Any] = site.node.fn if site.node is not None else _no_function
@@ -110,7 +116,7 @@ class Station:
         queued = any(edge.policy.feedback or edge.policy.overflow != "wait" for edge in site.ins)
         self.is_inline: bool = (
             site.is_inline and not queued and signature.context is None and not signature.may_spread
-        )
+        ) and not self.keeps
         self.sees_chunks: bool = signature.takes is Takes.CHUNK or signature.context is not None
         self.fast: bool = self._is_fast()
         self.batch = 1 if self.fast else STEPS
@@ -137,6 +143,7 @@ class Station:
             and policy.retry is None
             and policy.ordered
             and not any(needs_check(edge) for edge in self.site.outs)
+            and not self.keeps
         )
 
     def _inline_function(self) -> Callable[[Any], Any]:

@@ -120,6 +120,7 @@ class RuntimeStatistics:
         paused: how many of these are paused.
         waiting_runs: how many wait for admission.
         started: how many were admitted.
+        interrupted: how many left memory, to go on from the journal when they have their answers.
         done: how many ended by themselves.
         failed: how many ended with an error.
         cancelled: how many were cancelled.
@@ -140,6 +141,7 @@ class RuntimeStatistics:
     paused: int
     waiting_runs: int
     started: int
+    interrupted: int
     done: int
     failed: int
     cancelled: int

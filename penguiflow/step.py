@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from .completion import Tokens, release
 from .credit import FREE, Account, Copies, Ticket
+from .durable_steps import begin_transaction, conclude
 from .emission import inherit
 from .errors import FlowError, StreamClosed
 from .items import Chunk, Item, Message, Spread, new_chunk
@@ -21,7 +22,9 @@ from .leg import Leg
 from .letters import Letters
 from .node import Takes
 from .parking import absorb
+from .payloads import Unreadable
 from .step_watch import StepWatch, begin_step, end_step, next_step_attempt
+from .transaction import Transaction
 from .waiting import NO_LEGS, Unread
 from .waits import Clock, Wait
 
@@ -100,6 +103,7 @@ class Step(Letters):
         self.reads: tuple[Any, ...] = ()
         self.fed_by: BaseException | None = None
         self.waits: set[Wait] | None = None
+        self.kept: Transaction | None = None
         self.context_variables: Variables | None = None
         self.watch: StepWatch | None = StepWatch(run) if run.timed is not None else None
         policy = station.policy
@@ -152,6 +156,8 @@ class Step(Letters):
         self.task = parking.task()
         worker.step = self
         run.engaged.append(self)
+        if run.journal is not None and self.kept is None:
+            self.kept = begin_transaction(self)
         if self.watch is not None:
             begin_step(self, self.watch)
         try:
@@ -214,6 +220,8 @@ class Step(Letters):
         self.attempt += 1
         if self.watch is not None:
             next_step_attempt(self, self.watch)
+        if self.kept is not None:
+            self.kept.begin_again()
         self.state = None
         self.facade = None
         self.held = None
@@ -223,7 +231,7 @@ class Step(Letters):
         if self.lane is None:
             for leg in self.legs:
                 if leg.owners == (self,) and leg.terminal is None:
-                    leg.restart(self.attempt)
+                    leg.restart(self.attempt if self.kept is None else self.kept.stream_attempt)
                     leg.openers = 0
 
     def unread(self, leg: Leg) -> None:
@@ -245,6 +253,9 @@ class Step(Letters):
         """
         if self.run.stopped or self.stale:
             return
+        if self.kept is not None and self.kept.durable:
+            await conclude(self, result)
+            return
         if self.held is not None:
             await self.let_go()
         if self.held_letters is not None:
@@ -257,19 +268,26 @@ class Step(Letters):
             return
         self.station.promise.check(result)
         if self.lane is not None:
-            self._return_chunk(result)
+            self.return_chunk(result)
         else:
             self.run.check_accepted(self.station.site, result, None)
             self.flush()
-            ticket, self.ticket = self.ticket, FREE
-            tokens, self.tokens = self.tokens, ()
-            message = self.run.message(self.station.site, result, self.item, ticket, tokens)
-            if self.watch is not None:
-                message._origin = self.watch.span
-            self.run.forward(self.station.site, message, self)
+            self.run.forward(self.station.site, self.result_message(result), self)
             await self.accepted()
 
-    def _return_chunk(self, result: Any) -> None:
+    def result_message(self, result: Any) -> Message[Any]:
+        """Make the message of what the node returned, on what its input rides on."""
+        ticket, self.ticket = self.ticket, FREE
+        tokens, self.tokens = self.tokens, ()
+        message = self.run.message(self.station.site, result, self.item, ticket, tokens)
+        if self.kept is not None:
+            message._number = self.kept.next_number()
+        if self.watch is not None:
+            message._origin = self.watch.span
+        return message
+
+    def return_chunk(self, result: Any) -> None:
+        """Make the chunk of what the node returned, on what its input rides on."""
         leg = self.lane.out
         leg.verify(result)
         if leg.terminal is not None:
@@ -300,11 +318,16 @@ class Step(Letters):
             return
         if isinstance(exc, StreamClosed) and any(leg.dead for leg in self.legs):
             return  # nobody wants to know any more what it had to say (rule 2.10)
+        if isinstance(exc, Unreadable):
+            run.fail(exc)  # it is no failure of the step: nothing of the kind is recorded
+            return
         error = self.station.failed(run, exc, self.item, self.attempt)
         if self.watch is not None:
             end_step(
                 self, self.watch, None if exc is self.fed_by else error
             )  # first: the run may end with it
+        if self.kept is not None:
+            self.kept.failed(error)
         caught = self.give_away(error)
         heard = False
         for leg in list(self.legs):

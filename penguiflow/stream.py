@@ -15,7 +15,7 @@ import anyio
 from .completion import Tokens, release
 from .credit import Copies, Joint
 from .errors import RunCancelled
-from .items import Chunk, Headers, Message, StreamMarker
+from .items import Chunk, Headers, Message, StreamMarker, heading_item
 from .lane import Lane, LaneKey
 from .step import Step
 from .timing import SOURCE
@@ -57,6 +57,11 @@ class StreamLane(Lane):
         if self.head is None:
             self.head = leg.heading
         return super().road(edge, leg)
+
+    def take_head(self) -> None:
+        """Let the stream be known by the node in front, which had no heading while it was opened."""
+        if self.step is None and self.inboxes:
+            self.head = self.inboxes[0].writer.heading
 
     def begin(self) -> None:
         """Begin the step that reads the stream."""
@@ -267,6 +272,10 @@ class Stream(StreamMarker[T]):
             raise Restarted
         await anyio.sleep_forever()
 
+    async def wait_for_more(self) -> None:
+        """Wait until something has come, or nothing will. If cancelled, nothing has changed."""
+        await self._wait(self._lane, self._lane.step)
+
     async def _wait(self, lane: StreamLane, step: Step | None) -> None:
         node = lane.station.site.key
         wait = Wait(lane.run, f"{node} waits for input of stream {lane.stream_id}", state=SOURCE)
@@ -318,16 +327,3 @@ class _Chunks(AsyncIterator[Chunk[T]]):
         if chunk is None:
             raise StopAsyncIteration
         return chunk
-
-
-def heading_item(heading: Any) -> Message[Any]:
-    """Make the message that stands for a whole stream, for those who inherit from it."""
-    item: Message[Any] = object.__new__(Message)
-    item.payload = None
-    item._heading = heading
-    item._ticket = None
-    item._tokens = ()
-    item._meta = None
-    item._headers = None
-    item._number = 0
-    return item

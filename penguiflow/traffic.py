@@ -8,6 +8,7 @@ Where branches meet, `meeting` knows.
 from __future__ import annotations
 
 import copy
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .completion import Tokens, hold, reaching, release
@@ -18,7 +19,8 @@ from .inbox import Sender
 from .items import Headers, Heading, Item, Message, copy_message
 from .meeting import Meeting
 from .node import Takes
-from .routing import choose, error_edges, full, refusing, unaccepted, wanted
+from .routing import before, choose, error_edges, full, refusing, unaccepted, wanted
+from .run_journal import digest
 from .settling import settle
 from .step import Step
 from .step_watch import begin_inline
@@ -124,7 +126,8 @@ class Traffic(Meeting):
             self.forward(root, message, sender, to)
 
     def _copy_out(self, site: Site, edges: tuple[Edge, ...], message: Message[Any], sender: Sender) -> None:
-        chosen = choose(self, site, [_MessageRoad(self, edge) for edge in edges], message.payload)
+        roads = [_MessageRoad(self, edge) for edge in edges]
+        chosen = choose(self, site, roads, message.payload, taken=before(self.journal, message))
         tokens = message._tokens + self.pair(site.joins, message._tokens)
         if not chosen:
             message._ticket.home()
@@ -132,7 +135,7 @@ class Traffic(Meeting):
             message._ticket = Copies(message._ticket, len(chosen))
         twins = []
         for position, index in enumerate(chosen):
-            twin = message if position == len(chosen) - 1 else copy_message(message, self.next_number())
+            twin = message if position == len(chosen) - 1 else self._twin(message)
             twin._tokens = hold(reaching(tokens, edges[index].reach)) if tokens else ()
             twins.append((edges[index], twin))
         for edge, twin in twins:
@@ -140,11 +143,17 @@ class Traffic(Meeting):
         if tokens:
             release(tokens)
 
+    def _twin(self, message: Message[Any]) -> Message[Any]:
+        """Make a copy; with a journal, the edge that it takes tells it from the others."""
+        return copy_message(message, message._number if self.journal is not None else self.next_number())
+
     def _send(self, edge: Edge, message: Message[Any], sender: Sender) -> None:
         """Send one message along one edge."""
         if self.stopped:
             settle(message)
             return
+        if self.journal is not None:
+            message._number = self.journal.copy_number(message._number, edge)
         if edge.policy.feedback:
             self.hops += 1
             if self.hops > self.engine.hop_limit:
@@ -209,6 +218,9 @@ class Traffic(Meeting):
         given = self.message(station.site, result, message, message._ticket, message._tokens)
         if watched is not None:
             given._origin = watched.span
+        if self.journal is not None:
+            given._number = digest(self.journal.step_key(station.site, message))
+            self.journal.as_old_as(given._number, message)
         self.forward(station.site, given, sender)
 
     def check_accepted(self, site: Site, payload: Any, to: str | None) -> None:
@@ -286,7 +298,12 @@ class Traffic(Meeting):
         if not edges:
             return False
         self.handled = (*self.handled, error)
-        self._copy_out_errors(edges, self.message(site, caught, parent, ticket, tokens))
+        message = self.message(site, caught, parent, ticket, tokens)
+        if self.journal is None:
+            self._copy_out_errors(edges, message)
+        else:
+            message._number = self.journal.error_number(site, parent)
+            self.journal.after(partial(self._copy_out_errors, edges, message))
         return True
 
     def _copy_out_errors(self, edges: tuple[Edge, ...], message: Message[Any]) -> None:
@@ -294,7 +311,7 @@ class Traffic(Meeting):
         if len(edges) > 1:
             message._ticket = Copies(message._ticket, len(edges))
         for position, edge in enumerate(edges):
-            twin = message if position == len(edges) - 1 else copy_message(message, self.next_number())
+            twin = message if position == len(edges) - 1 else self._twin(message)
             twin._tokens = hold(reaching(tokens, edge.reach)) if tokens else ()
             self._send(edge, twin, Nobody())
         release(tokens)

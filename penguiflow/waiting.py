@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .items import Item
     from .pool import Worker
     from .station import Station
+    from .transaction import Transaction
 
 NO_LEGS: list[Leg] = []
 """Shared by all steps that have none; never written to."""
@@ -54,6 +55,7 @@ class Waiting:
         "doors",
         "has_place",
         "inner",
+        "kept",
         "lane",
         "legs",
         "out",
@@ -78,6 +80,7 @@ class Waiting:
     has_place: bool
     inner: Any
     item: Item[Any]
+    kept: Transaction | None
     lane: Any
     legs: list[Leg]
     out: Leg | None

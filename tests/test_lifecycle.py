@@ -14,8 +14,9 @@ STATES: tuple[Status, ...] = get_args(Status)
 
 ALLOWED = {
     "waiting": "running failed cancelled expired",
-    "running": "paused done failed cancelled expired",
+    "running": "paused interrupted done failed cancelled expired",
     "paused": "running done failed cancelled expired",
+    "interrupted": "",
     "done": "",
     "failed": "",
     "cancelled": "",
@@ -31,21 +32,23 @@ def test_what_may_follow_what(now: Status, then: Status) -> None:
 
 def test_the_states_are_those_of_the_contract() -> None:
     """Nobody added a state without a place in the tables."""
-    assert STATES == ("waiting", "running", "paused", "done", "failed", "cancelled", "expired")
+    assert " ".join(STATES) == "waiting running paused interrupted done failed cancelled expired"
     assert set(FOLLOWS) == set(STATES)
 
 
 def test_a_final_state_is_one_that_nothing_follows() -> None:
-    """And each can be reached from where a run is alive, but `done` only from where it was at work."""
+    """And each can be reached from where a run is alive, but some only from where it is at work."""
     assert {state for state in STATES if not FOLLOWS[state]} == FINAL
     for alive in set(STATES) - FINAL:
-        assert FINAL - FOLLOWS[alive] == ({"done"} if alive == "waiting" else set())
+        unreachable = {"waiting": {"done", "interrupted"}, "paused": {"interrupted"}}
+        assert FINAL - FOLLOWS[alive] == unreachable.get(alive, set())
 
 
 def test_how_streams_end_with_their_run() -> None:
     """Each final state says how streams that are still open end; only the one that failed says `error`."""
     assert TERMINAL_OF == {
         "done": "done",
+        "interrupted": "cancelled",
         "failed": "cancelled",
         "cancelled": "cancelled",
         "expired": "expired",

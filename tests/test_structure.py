@@ -17,21 +17,24 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "penguiflow"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    tuple("durations errors items".split()),
+    tuple("durations errors headings items processes".split()),
     tuple(
-        "completion credit dispatch histogram joining lifecycle overflow sequence settling timing "
-        "wire".split()
+        "completion credit dispatch histogram joining lifecycle overflow positions sequence settling "
+        "timing wire".split()
     ),
     tuple(
         "admission analysis checks complaints draw expand given graph hints kinds labels layout node "
-        "picture plan policy promises protocols signature type_checks typing_rules wiring".split()
+        "payloads picture plan policy promises protocols sealed signature type_checks typing_rules "
+        "wiring".split()
     ),
     tuple(
-        "admission_queue chunks context control core diagnosis dropping emission engine fanin flow gate "
-        "inbox inline invoke lane leg letters lifetime mail mapping measures meeting node_log observe "
-        "options outbox outlet parallel parking pool record reports routing run runtime snapshots station "
-        "statistics steering step step_watch stream threads ticking traffic waiting waits watch watchdog "
-        "whereabouts writer".split()
+        "admission_queue beginnings chunks context control core diagnosis dropping durable_steps "
+        "emission engine fanin feeding flow gate history inbox inline interrupts invoke journal "
+        "journal_pages keeper kept kept_leg kept_run known_order lane leg leg_keeper letters lifetime "
+        "mail mapping measures meeting node_log observe options outbox outcomes outlet parallel parking "
+        "pool record recorded repeating replaying reports resuming retention routing run run_journal "
+        "runtime scribe snapshots station statistics steering step step_watch stream telling threads "
+        "ticking time_travel traffic transaction waiting waits watch watchdog whereabouts writer".split()
     ),
 )
 """The first names below `penguiflow`, floor by floor."""
@@ -49,8 +52,9 @@ ROOMS = {
     "tenacity": ("invoke",),
     "opentelemetry": ("telemetry",),
     "prometheus_client": ("telemetry",),
+    "psycopg": ("journals",),
     "httpx": ("llm", "gateways", "client", "connectors"),
-    "asyncio": ("parking", "testing"),
+    "asyncio": ("parking", "journals", "testing"),
     "trio": ("parking", "testing"),
     "pytest": ("testing",),
 }

@@ -1,9 +1,9 @@
 """The commands and their options; what they say when something is wrong, and with which exit status.
 
-0: done. 1: the run failed, what it gave can't be shown, or the flow can't be built. 2: the command can't be
-carried out as it was written. 130: Ctrl-C, but for what goes on until then (`top`, `trace --follow`). 141:
-whoever read the output has gone, or there is no output. Each error is one line on standard error; a traceback
-comes with `--traceback` only.
+0: done. 1: the run failed, what it gave can't be shown, the flow can't be built, or a replay differs from its
+record. 2: the command can't be carried out as it was written. 130: Ctrl-C, but for what goes on until then
+(`top`, `trace --follow`). 141: whoever read the output has gone, or there is no output. Each error is one
+line on standard error; a traceback comes with `--traceback` only.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from typing import Any
 
 from penguiflow import __version__
 from penguiflow.cli import demo as demonstration
+from penguiflow.cli import kept_runs, replay
 from penguiflow.cli.errors import CommandError, one_line
 from penguiflow.cli.inputs import payload
 from penguiflow.cli.lookup import load_flow
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if sys.stdout is None:
         return _ended(141, "nothing can be shown: standard output is closed", False)
     try:
-        options.command(options)
+        return options.command(options) or 0
     except KeyboardInterrupt:
         return _ended(130, "cancelled by Ctrl-C", options.traceback)
     except BrokenPipeError:
@@ -46,7 +47,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _ended(2, one_line(error), options.traceback)
     except Exception as error:
         return _ended(1, one_line(error), options.traceback)
-    return 0
 
 
 def _ended(status: int, line: str, with_traceback: bool) -> int:
@@ -137,4 +137,6 @@ def _parser() -> argparse.ArgumentParser:
     demo.set_defaults(command=_demo)
 
     add_commands(commands, common, output)
+    kept_runs.add_commands(commands, common, output)
+    replay.add_commands(commands, of_flow, common, output)
     return parser

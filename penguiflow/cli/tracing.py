@@ -37,7 +37,7 @@ from penguiflow.telemetry.views.wording import (
 DEFAULT_STORE = "runs.db"
 VARIABLE = "PENGUIFLOW_TRACE"
 
-STATUSES = "running paused done failed cancelled expired lost".split()
+STATUSES = "running paused interrupted done failed cancelled expired lost".split()
 
 PERIOD_SECONDS = 0.5
 """How often a store is looked at where something is followed."""

@@ -128,7 +128,7 @@ NAMES: tuple[Name, ...] = (
     ),
     Name(RUN_ID, "attribute", "", "id of the run, on every span"),
     Name(RUN_PART, "attribute", "", "number of a flow that a step calls; 0 is the run itself"),
-    Name(RUN_STATUS, "attribute", "", "how the run ended: done, failed, cancelled or expired"),
+    Name(RUN_STATUS, "attribute", "", "how the run ended: done, failed, cancelled, expired or interrupted"),
     Name(
         RUN_DROPS,
         "attribute",

@@ -17,6 +17,7 @@ from .graphs import (
     differences,
     random_graph,
 )
+from .journal_promises import check_journal
 from .models import ModelError, ScriptedModel
 from .probes import GateProbe, SinkProbe, SourceProbe
 
@@ -36,6 +37,7 @@ __all__ = [
     "assert_conserved",
     "cancel_at_every_checkpoint",
     "cancelling",
+    "check_journal",
     "count_checkpoints",
     "differences",
     "dropping",

@@ -79,7 +79,7 @@ def failing(target: Target, *, at: int = 1, error: BaseException | None = None) 
         at: which call or item, counted from 1.
         error: what is raised; a RuntimeError where not given.
     """
-    return typing.cast(Target, _wrapped(target, Fault("fail", at, error)))
+    return typing.cast("Target", _wrapped(target, Fault("fail", at, error)))
 
 
 def stalling(target: Target, *, at: int = 1, seconds: float = math.inf) -> Target:
@@ -90,7 +90,7 @@ def stalling(target: Target, *, at: int = 1, seconds: float = math.inf) -> Targe
         at: which call or item, counted from 1.
         seconds: how long.
     """
-    return typing.cast(Target, _wrapped(target, Fault("stall", at, seconds=seconds)))
+    return typing.cast("Target", _wrapped(target, Fault("stall", at, seconds=seconds)))
 
 
 def dropping(target: Target, *, at: int = 1) -> Target:
@@ -100,7 +100,7 @@ def dropping(target: Target, *, at: int = 1) -> Target:
         target: a node, a node function or an async iterable.
         at: which call or item, counted from 1.
     """
-    return typing.cast(Target, _wrapped(target, Fault("drop", at)))
+    return typing.cast("Target", _wrapped(target, Fault("drop", at)))
 
 
 def duplicating(target: Target, *, at: int = 1) -> Target:
@@ -112,7 +112,7 @@ def duplicating(target: Target, *, at: int = 1) -> Target:
         target: a node, a node function or an async iterable.
         at: which call or item, counted from 1.
     """
-    return typing.cast(Target, _wrapped(target, Fault("duplicate", at)))
+    return typing.cast("Target", _wrapped(target, Fault("duplicate", at)))
 
 
 def cancelling(target: Target, *, at: int = 1) -> Target:
@@ -125,7 +125,7 @@ def cancelling(target: Target, *, at: int = 1) -> Target:
         at: which checkpoint of each call, counted from 1.
     """
     if isinstance(target, Node):
-        return typing.cast(Target, _renewed(target, cancelling(target.fn, at=at)))
+        return typing.cast("Target", _renewed(target, cancelling(target.fn, at=at)))
     if not inspect.iscoroutinefunction(target):
         raise TypeError(f"only an async function that returns can cancel itself, not {target!r}")
     _counted_from_1(at)
@@ -139,7 +139,7 @@ def cancelling(target: Target, *, at: int = 1) -> Target:
         if strike.told is not None:
             raise strike.told
 
-    return typing.cast(Target, step)
+    return typing.cast("Target", step)
 
 
 # -- wrapping

@@ -10,7 +10,9 @@ import asyncio
 import importlib
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
 from time import perf_counter
 from typing import Any, TypedDict
 
@@ -39,7 +41,7 @@ def langgraph() -> Any:
     return load("langgraph.graph")
 
 
-def langgraph_chain(nodes: int) -> Any:
+def langgraph_chain(nodes: int, checkpointer: Any = None) -> Any:
     """Build a compiled LangGraph of ``nodes`` async pass-through nodes in a row."""
     graph = langgraph()
 
@@ -52,7 +54,7 @@ def langgraph_chain(nodes: int) -> Any:
         builder.add_node(name, same)
     for left, right in zip([graph.START, *names], [*names, graph.END], strict=True):
         builder.add_edge(left, right)
-    return builder.compile()
+    return builder.compile(checkpointer=checkpointer)
 
 
 def langgraph_stream() -> Any:
@@ -71,6 +73,17 @@ def langgraph_stream() -> Any:
     builder.add_edge(graph.START, "numbers")
     builder.add_edge("numbers", graph.END)
     return builder.compile()
+
+
+@asynccontextmanager
+async def langgraph_durable(nodes: int, path: Path) -> AsyncIterator[Any]:
+    """Give a compiled LangGraph of pass-through nodes in a row that keeps each step in an SQLite file.
+
+    If cancelled, the file is closed.
+    """
+    saver = load("langgraph.checkpoint.sqlite.aio").AsyncSqliteSaver
+    async with saver.from_conn_string(str(path)) as checkpointer:
+        yield langgraph_chain(nodes, checkpointer)
 
 
 async def read_langgraph(graph: Any, count: int) -> float:

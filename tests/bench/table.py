@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import calls, cancel, chains, control, imports, latency, memory, observing, streams
+from . import calls, cancel, chains, control, durable, imports, latency, memory, observing, streams
 from .measure import Better, Measured, Scale
 
 
@@ -39,6 +39,7 @@ class Row:
 
 QUEUES = "bare asyncio.Queue(64)s"
 WAKE_UPS = "5 bare wake-ups"
+SAVER = "LangGraph, its SQLite saver"
 NO_OBSERVER = "the same without observer"
 STREAM_MEMORY = "memory of an open, idle stream through 4 nodes"
 
@@ -94,6 +95,14 @@ ROWS: tuple[Row, ...] = (
     Row("spans-bare", "bare spans of the SDK alone", NO_OBSERVER, observing.spans_bare, "higher"),
     Row("spans-tokens", "streams, spans, nodes of 20 µs", NO_OBSERVER, observing.spans_on_tokens, "higher"),
     Row("metrics", "4 nodes of 1 ms, metrics", NO_OBSERVER, observing.metrics_on, "higher", 0.99, 0.995),
+    Row("durable", "durable runs of 4 steps, SQLite", SAVER, durable.against_langgraph, "higher", 10.0, 30.0),
+    Row("durable-many", "the same, 50 at a time", SAVER, durable.against_langgraph_side_by_side, "higher"),
+    Row("step-memory", "a durable step, in memory", "", durable.step_in_memory, "lower", unit="µs/step"),
+    Row("step-normal", "the same, SQLite, normal sync", "", durable.step_normal, "lower", unit="µs/step"),
+    Row("step-full", "the same, SQLite, full sync", "", durable.step_full, "lower", unit="µs/step"),
+    Row("recovery", "10,000 unfinished runs, to their ends", "", durable.recovery, "lower", unit="s"),
+    Row("growth", "a store, per run of 4 steps with 1 kB each", "", durable.growth, "lower", unit="B/run"),
+    Row("growth-compacted", "the same, compacted", "", durable.growth_compacted, "lower", unit="B/run"),
     Row("emitted-hops", "4 async nodes, ctx.emit_chunk", QUEUES, chains.async_hops_emitted, "higher"),
     Row("message-hops", "4 async nodes, messages", QUEUES, chains.message_hops, "higher"),
     Row("fan-out", "one stream to 10 async nodes", f"{QUEUES}, 10 wide", chains.fan_out_hops, "higher"),

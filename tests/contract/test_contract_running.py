@@ -77,7 +77,10 @@ def test_every_name_of_the_contract_is_importable() -> None:
 def test_a_runtime_shows_nothing_of_its_engine() -> None:
     """What has no underscore is a promise."""
     shown = {name for name in dir(penguiflow.Runtime) if not name.startswith("_")}
-    names = "flow run session start call runs streams statistics measures called diagnose control drain abort"
+    names = (
+        "flow run session start call runs streams statistics measures called diagnose control drain abort "
+        "attach answer interrupts feed fork"
+    )
     assert shown == set(names.split())
 
 

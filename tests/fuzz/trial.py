@@ -18,8 +18,8 @@ from penguiflow import Chunk, Headers, Message, Run, Runtime
 from penguiflow.testing import KINDS, RandomGraph, Seen, random_graph
 from penguiflow.testing.graphs.conduct import TENANT
 
-Kind = Literal["values", "failures", "cancels", "retries"]
-TRIALS: tuple[Kind, ...] = ("values", "failures", "cancels", "retries")
+Kind = Literal["values", "failures", "cancels", "retries", "durable"]
+TRIALS: tuple[Kind, ...] = ("values", "failures", "cancels", "retries", "durable")
 RUNS = 3
 LONG = 2500.0  # virtual seconds: a deadline that nothing meets
 
@@ -32,6 +32,8 @@ def graph_of(kind: Kind, seed: int) -> RandomGraph:
     if seed % 10 in (3, 4):
         kinds.add("thread")
     faults: Any = kind if kind in ("failures", "retries") else None
+    if kind == "durable":
+        faults = ("retries", "failures", None, None, None, None)[seed // 2 % 6]
     return random_graph(seed, kinds, faults=faults)
 
 

@@ -1,4 +1,4 @@
-"""The four kinds of trials: values, failures, cancels, retries.
+"""The kinds of trials: values, failures, cancels, retries; the fifth, ``durable``, has a module of its own.
 
 Owns what each of them expects. Invariant: a trial ends, and with the conservation check. Does not know how
 trials are collected.
@@ -18,6 +18,7 @@ from penguiflow.testing import InjectedError, RandomGraph, Seen, differences, im
 from penguiflow.testing.graphs.conduct import TENANT
 
 from .cuts import CUTS
+from .durable import durable_attempt
 from .ledger import Ledger
 from .trial import LONG, RUNS, Kind, Trial, loses, uses_threads
 from .watching import Deaf, Faint, count_while, pause_and_resume
@@ -168,6 +169,8 @@ RUNNERS: dict[Kind, Callable[[Trial, int], Awaitable[None]]] = {
 
 async def attempt(kind: Kind, graph: RandomGraph, numbers: Sequence[int] = range(RUNS)) -> list[str]:
     """Run the runs of one trial and tell what is wrong. If cancelled, so are they."""
+    if kind == "durable":
+        return await durable_attempt(graph, numbers)
     trial: Trial | None = None
     rng = random.Random(f"{graph.seed}/trial")
     deaf: list[str] = []

@@ -132,7 +132,7 @@ def of_flow(statistics: RuntimeStatistics) -> Iterator[Number]:
     """Give what is counted of a flow."""
     flow = (statistics.flow,)
     yield names.RUNS_STARTED, flow, statistics.started
-    for status in ("done", "failed", "cancelled", "expired"):
+    for status in ("done", "failed", "cancelled", "expired", "interrupted"):
         yield names.RUNS_ENDED, (*flow, status), getattr(statistics, status)
     yield names.RUNS_ACTIVE, flow, statistics.runs
     yield names.RUNS_WAITING, flow, statistics.waiting_runs

@@ -115,7 +115,7 @@ RUNS_ENDED = Metric(
     "counter",
     "{run}",
     ("flow", "status"),
-    "Runs that ended, by status: done, failed, cancelled or expired",
+    "Runs that ended, by status: done, failed, cancelled, expired or interrupted",
 )
 RUNS_ACTIVE = Metric("penguiflow.runs.active", "amount", "{run}", FLOW, "Runs in flight")
 RUNS_WAITING = Metric("penguiflow.runs.waiting", "amount", "{run}", FLOW, "Runs that wait for admission")

@@ -118,8 +118,8 @@ class StoreReader:
         Args:
             since: begun at this time or later, in seconds since the epoch.
             until: begun before this time.
-            status: how they ended: ``done``, ``failed``, ``cancelled``, ``expired``, ``lost``; or ``running``
-                or ``paused``.
+            status: how they ended: ``done``, ``failed``, ``cancelled``, ``expired``, ``interrupted`` or
+                ``lost``; or how they stand: ``running`` or ``paused``.
             node: a node, by its path or its own name, that had a step in them.
             tenant: on whose behalf.
             flow: name of the flow.

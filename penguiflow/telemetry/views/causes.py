@@ -26,7 +26,7 @@ DOMINATES = 0.4
 MOST_HOPS = 7
 """So many links of a chain are told; of a longer one, the middle is left out."""
 
-OVER = ("done", "failed", "cancelled", "expired", "lost")
+OVER = ("done", "failed", "cancelled", "expired", "lost", "interrupted")
 
 _HINTS: dict[Kind, str] = {
     "node": "Look at the code of {culprit}: what it waits for outside is charged to it. If its steps could "
@@ -62,6 +62,12 @@ def _status(trace: RunTrace, works: Works) -> Iterator[str]:
         yield f"The run was cancelled after {took}; {_at_work(trace, 'cancelled')}."
     elif summary.status == "expired":
         yield f"The run did not keep its deadline: it expired after {took}; {_at_work(trace, 'cancelled')}."
+    elif summary.status == "interrupted":
+        yield (
+            f"The run left memory {took} after it began, to wait for an answer; "
+            f"{_at_work(trace, 'cancelled')}. It goes on when it is answered (Runtime.interrupts, "
+            "Runtime.answer), as a run of its own here."
+        )
     elif summary.status == "lost":
         yield (
             f"The run is lost: the process that had it is gone, {took} after it began; {_at_work(trace, '')}."

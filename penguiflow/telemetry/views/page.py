@@ -126,7 +126,7 @@ def _moment(moment: float) -> str:
 
 
 def _status_class(status: str) -> str:
-    known = ("done", "failed", "cancelled", "expired", "lost", "running", "waiting", "paused")
+    known = ("done", "failed", "cancelled", "expired", "lost", "running", "waiting", "paused", "interrupted")
     return status if status in known else "unknown"
 
 

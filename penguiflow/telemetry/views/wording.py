@@ -23,6 +23,7 @@ STATUS_COLOURS: tuple[tuple[str, str], ...] = (
     ("failed", RED),
     ("lost", RED),
     ("expired", YELLOW),
+    ("interrupted", YELLOW),
     ("cancelled", YELLOW),
 )
 

@@ -8,9 +8,8 @@ nothing of the forms in which steps are written.
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
@@ -63,7 +62,6 @@ class Conduct:
 
     def __init__(self) -> None:
         self.failed: Counter[tuple[str, int]] = Counter()
-        self.opened: Iterator[int] = itertools.count()
 
     async def pause(self, shape: Shape, x: int) -> None:
         """Wait as the shape says. If cancelled, nothing was done."""

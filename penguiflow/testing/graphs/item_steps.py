@@ -21,12 +21,19 @@ def plain(conduct: Conduct, shape: Shape) -> Function:
     """Write ``async def … return``."""
 
     async def step(x: Any) -> Any:
-        payload = x.__cause__.args[0] if isinstance(x, StepError) and x.__cause__ is not None else x
+        payload = tripped_on(x) if isinstance(x, StepError) else x
         await conduct.pause(shape, number(payload))
         conduct.trip(shape, number(payload))
         return mapped(shape, payload)
 
     return annotated(step, TAKES[shape.takes], gives(shape), bare=shape.bare)
+
+
+def tripped_on(error: StepError) -> int:
+    """Give the payload that a node has failed on: from the cause, or the text, where a journal kept that."""
+    if error.__cause__ is not None:
+        return int(error.__cause__.args[0])
+    return int(str(error).rpartition(" ")[2])
 
 
 def inline(conduct: Conduct, shape: Shape) -> Function:
@@ -164,7 +171,7 @@ def opening(conduct: Conduct, shape: Shape) -> Function:
                     await conduct.pause(shape, value)
                     await only.send(value)
             return
-        first, second = (f"{shape.name}-{next(conduct.opened)}" for _ in range(2))
+        first, second = (f"{shape.name}-{ctx.key}-{number}" for number in range(2))
         async with ctx.open_stream(first) as one, ctx.open_stream(second) as two:
             for value in parts(shape, x):
                 await conduct.pause(shape, value)

@@ -1,0 +1,211 @@
+"""Questions wait durably for their answers; the first answer is taken, once (rule 5.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+import pytest
+from pydantic import BaseModel
+
+from penguiflow import Context, Flow, Interrupt, JournalError, Runtime, StepError, node
+from penguiflow.journals import MemoryJournal
+from penguiflow.testing import virtual_backend
+
+pytestmark = [pytest.mark.anyio, pytest.mark.limit(20)]
+
+
+class Call(BaseModel):
+    """A tool call that somebody has to approve."""
+
+    tool: str
+    amount: int
+
+
+class Asker:
+    """A flow that plans a call, has it approved, and makes it; it counts what it does."""
+
+    def __init__(self, **asking: Any) -> None:
+        self.planned: list[str] = []
+        self.asked: list[int] = []
+        self.asking = asking
+
+    def flow(self) -> Flow:
+        @node
+        async def plan(tool: str) -> Call:
+            self.planned.append(tool)
+            return Call(tool=tool, amount=3)
+
+        @node
+        async def approve(call: Call, ctx: Context) -> str:
+            self.asked.append(ctx.attempt)
+            answer = await ctx.interrupt(call, **self.asking)
+            return f"{call.tool}: {answer}"
+
+        return Flow("asker", plan >> approve)
+
+
+async def question(runtime: Runtime, known: str = "") -> Interrupt:
+    """Wait for a question that is not the known one."""
+    while True:
+        for interrupt in await runtime.interrupts():
+            if interrupt.token != known:
+                return interrupt
+        await anyio.sleep(0.001)
+
+
+async def open_journal() -> MemoryJournal:
+    """Make a journal that outlives the runtimes."""
+    journal = MemoryJournal()
+    await journal.open()
+    return journal
+
+
+async def test_a_detached_run_that_waits_leaves_memory_and_goes_on() -> None:
+    """Nothing of it is at work, its question is in the list, and its answer wakes it."""
+    asker, journal = Asker(), await open_journal()
+    async with asker.flow().open(journal=journal) as runtime:
+        run = await runtime.start("pay", run_id="r")
+        asked = await question(runtime)
+        assert (asked.run_id, asked.node, asked.question) == ("r", "approve", {"tool": "pay", "amount": 3})
+        while runtime.runs():  # noqa: ASYNC110 - nothing is told when a run has left memory
+            await anyio.sleep(0.001)
+        assert runtime.statistics().interrupted == 1
+        assert list(runtime.interrupts()) == [asked]
+        await runtime.answer("r", asked.token, "yes")
+        assert await run.result() == "pay: yes"
+        assert await runtime.interrupts() == ()
+    assert asker.planned == ["pay"]
+    assert asker.asked == [1, 2]
+
+
+async def test_another_process_answers_days_later() -> None:
+    """A runtime that has never seen the run finds its question, and finishes it."""
+    asker, journal = Asker(), await open_journal()
+    async with asker.flow().open(journal=journal) as runtime:
+        await runtime.start("pay", run_id="r")
+        asked = await question(runtime)
+    async with asker.flow().open(journal=journal) as runtime:
+        assert (await question(runtime)).token == asked.token
+        await runtime.answer("r", asked.token, {"approved": True})
+        assert await (await runtime.attach("r")).result() == "pay: {'approved': True}"
+    assert asker.planned == ["pay"]
+
+
+async def test_the_first_answer_counts() -> None:
+    """Of ten who answer at the same time, one is heard; the others are told."""
+    asker, journal = Asker(), await open_journal()
+    heard: list[int] = []
+    refused: list[str] = []
+    async with asker.flow().open(journal=journal) as runtime:
+        run = await runtime.start("pay", run_id="r")
+        asked = await question(runtime)
+
+        async def answer(number: int) -> None:
+            try:
+                await runtime.answer("r", asked.token, number)
+                heard.append(number)
+            except JournalError as exc:
+                refused.append(str(exc))
+
+        async with anyio.create_task_group() as group:
+            for number in range(10):
+                group.start_soon(answer, number)
+        assert len(heard) == 1
+        assert all("has its answer already" in text or "is over" in text for text in refused)
+        assert await run.result() == f"pay: {heard[0]}"
+
+
+async def test_a_run_with_a_reader_waits_where_it_is() -> None:
+    """In a scope the step stays in memory: it is not executed again, and its reader hears the question."""
+    asker = Asker()
+    async with asker.flow().open(journal=MemoryJournal()) as runtime, runtime.run("pay") as run:
+        seen: list[Any] = []
+        async for event in run.events():
+            seen.append(event)
+            if isinstance(event, Interrupt):
+                await runtime.answer(run.id, event.token, "ok")
+    assert [type(event).__name__ for event in seen] == ["Interrupt", "Message"]
+    assert seen[-1].payload == "pay: ok"
+    assert asker.asked == [1]
+
+
+async def test_an_answer_of_the_wrong_type_is_refused_and_asked_for_again() -> None:
+    """The asker says what he expects, and the next question says what was wrong."""
+    asker, journal = Asker(expect=int), await open_journal()
+    async with asker.flow().open(journal=journal) as runtime:
+        run = await runtime.start("pay", run_id="r")
+        first = await question(runtime)
+        await runtime.answer("r", first.token, "many")
+        second = await question(runtime, first.token)
+        assert "the answer before this was refused" in second.problem
+        await runtime.answer("r", second.token, 7)
+        assert await run.result() == "pay: 7"
+
+
+async def test_what_can_not_be_answered_is_said() -> None:
+    """No such run, no such question, a run that is over, an answer that can't be kept."""
+    asker, journal = Asker(), await open_journal()
+    async with asker.flow().open(journal=journal) as runtime:
+        with pytest.raises(JournalError, match="run nobody has no beginning"):
+            await runtime.answer("nobody", "x", 1)
+        run = await runtime.start("pay", run_id="r")
+        asked = await question(runtime)
+        with pytest.raises(JournalError, match="has asked no question 'x'"):
+            await runtime.answer("r", "x", 1)
+        with pytest.raises(TypeError, match="an answer must be bytes, JSON or a model"):
+            await runtime.answer("r", asked.token, object())
+        await run.cancel("enough")
+        with pytest.raises(JournalError, match=r"is over \(cancelled\)"):
+            await runtime.answer("r", asked.token, 1)
+        assert await runtime.interrupts() == ()
+
+
+async def test_without_a_journal_nobody_can_wait() -> None:
+    """The error says what to give."""
+    async with Asker().flow().open() as runtime:
+        with pytest.raises(JournalError, match=r"give flow\.open\(journal=…\)"):
+            await runtime.call("pay")
+        with pytest.raises(JournalError, match="without a journal"):
+            runtime.interrupts()
+
+
+class TestLimits:
+    """What happens when no answer comes in time."""
+
+    pytestmark = pytest.mark.virtual_time
+
+    @pytest.fixture(params=["asyncio", "trio"])
+    def anyio_backend(self, request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+        """Both event loops on virtual time."""
+        return virtual_backend(request.param)
+
+    async def test_the_default_is_the_answer_then(self) -> None:
+        """It is taken as any answer: later ones are too late."""
+        asker = Asker(timeout=3, default="no")
+        async with asker.flow().open(journal=MemoryJournal()) as runtime, runtime.run("pay") as run:
+            seen = [event async for event in run.events()]
+            assert seen[-1].payload == "pay: no"
+            with pytest.raises(JournalError, match=r"is over \(done\)|already"):
+                await runtime.answer(run.id, seen[0].token, "yes")
+
+    async def test_without_a_default_the_node_is_told(self) -> None:
+        """As a TimeoutError of its own, which it may catch."""
+        asker = Asker(timeout=3)
+        async with asker.flow().open(journal=MemoryJournal()) as runtime:
+            with pytest.raises(StepError, match="no answer within 3 s") as caught:
+                await runtime.call("pay")
+            assert isinstance(caught.value.__cause__, TimeoutError)
+
+    async def test_an_answer_in_time_ends_the_limit(self, quiet: Callable[[], Awaitable[None]]) -> None:
+        """And nothing is left of it."""
+        asker = Asker(timeout=3, default="no")
+        async with asker.flow().open(journal=MemoryJournal()) as runtime, runtime.run("pay") as run:
+            async for event in run.events():
+                if isinstance(event, Interrupt):
+                    await anyio.sleep(2)
+                    await runtime.answer(run.id, event.token, "yes")
+                else:
+                    assert event.payload == "pay: yes"
+            await quiet()
