@@ -22,12 +22,11 @@ from .interrupts import Desk, answered
 from .journal import Journal, RunRow, RunTaken
 from .journal_pages import RECORDS_AT_ONCE, records_of
 from .kept_run import KeptRun
-from .lifecycle import FINAL
 from .observe import SPAN
 from .payloads import Migrate, Payloads, kinds_of, where_of
 from .processes import is_gone
 from .recorded import Recorded, told_headers
-from .resuming import go_on
+from .resuming import go_on, make_way
 from .retention import COMPACTED, Retention, retain
 from .run_journal import RunJournal
 from .scribe import LEASE_SECONDS, Scribe
@@ -357,13 +356,13 @@ class Keeper:
         If cancelled, it is taken up later, or elsewhere.
         """
         engine = self._engine
-        leaving = engine.runs.get(run_id)
         try:
-            if leaving is not None and leaving.status in FINAL:
-                await leaving.ended()
+            await make_way(engine, run_id)
             recorded = await self.read(run_id)
+            await make_way(engine, run_id)
             if recorded.over is None and engine.state == "open" and run_id not in engine.runs:
                 go_on(self, engine, recorded)
+            self.unreadable.pop(run_id, None)
         except JournalError as exc:
             self.unreadable[run_id] = exc
             log.error("run %s of flow %s can't be taken up: %s", run_id, engine.flow.name, exc)

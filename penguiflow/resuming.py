@@ -14,6 +14,7 @@ from .durable_steps import begin_transaction
 from .errors import StreamError
 from .items import heading_item
 from .kept import KeptStream
+from .lifecycle import FINAL
 from .payloads import Payloads
 from .recorded import Recorded, headers_of
 from .run_journal import RunJournal
@@ -22,6 +23,19 @@ if TYPE_CHECKING:
     from .core import RunCore
     from .engine import Engine
     from .keeper import Keeper
+
+
+async def make_way(engine: Engine, run_id: str) -> None:
+    """Wait until what is in the way of a run has ended: an execution that it has left, or a new run.
+
+    That one has the same id by mistake, and is refused as soon as the journal has seen it. If cancelled,
+    nothing has changed.
+    """
+    while (core := engine.runs.get(run_id)) is not None:
+        is_new = core.journal is None or core.journal.known is None
+        if core.status not in FINAL and not is_new:
+            return
+        await core.ended()
 
 
 def go_on(keeper: Keeper, engine: Engine, recorded: Recorded) -> None:

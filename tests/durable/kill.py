@@ -169,7 +169,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.durable.kill", description=__doc__)
     parser.add_argument("--seeds", type=int, default=20, help="how many stores, killed at random moments")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
-    parser.add_argument("--writes", action="store_true", help="kill before each write instead")
+    parser.add_argument("--writes", type=int, metavar="N", help="kill before each n-th write instead")
     given = parser.parse_args()
     failed = 0
     with tempfile.TemporaryDirectory() as name:
@@ -186,11 +186,11 @@ def main() -> int:
             failed += told(f"seed {seed}", kill_at_random(seed, folder_of(root, done), length))
             done += 1
         for backend in ("asyncio", "trio") if given.writes else ():
-            survived, first = False, 0
+            survived, first = False, given.first
             while not survived:
                 survived, wrong = kill_before_writes(first, folder_of(root, done), backend)
                 failed += told(f"{backend}, before write {first}", wrong)
-                first, done = first + 1, done + 1
+                first, done = first + given.writes, done + 1
         print(f"{done} stores, {failed} failed, {time.monotonic() - began:.1f} s", file=sys.stderr)
     return 1 if failed or not done else 0
 

@@ -123,6 +123,7 @@ import anyio, os
 from penguiflow.journals import SQLiteJournal
 from penguiflow.errors import JournalError
 if os.geteuid() == 0:
+    anyio.run(anyio.sleep, 0)  # what is imported late must be there before: the folder of it may be root's
     os.seteuid(65534)
 async def main():
     try:
