@@ -22,16 +22,15 @@ from .interrupts import Desk, answered
 from .journal import Journal, RunRow, RunTaken
 from .journal_pages import RECORDS_AT_ONCE, records_of
 from .kept_run import KeptRun
-from .observe import SPAN
 from .payloads import Migrate, Payloads, kinds_of, where_of
 from .processes import is_gone
-from .recorded import Recorded, told_headers
-from .resuming import go_on, make_way
+from .recorded import Recorded
+from .resuming import beginning, go_on, make_way
 from .retention import COMPACTED, Retention, retain
 from .run_journal import RunJournal
 from .scribe import LEASE_SECONDS, Scribe
 from .sealed import unseal
-from .telling import place_of, told_extras
+from .telling import place_of
 
 if TYPE_CHECKING:
     from .core import RunCore
@@ -39,6 +38,9 @@ if TYPE_CHECKING:
     from .step import Step
 
 log = logging.getLogger("penguiflow")
+
+CLOSE_SECONDS = 10.0
+"""For so long a journal is waited for at the end."""
 
 PATIENCE_SECONDS = 3.0
 """For so long a run is left alone that could not be written: a store that is full takes nothing at once."""
@@ -98,12 +100,29 @@ class Keeper:
 
     async def close(self) -> None:
         """Write what is left, and give up all runs. If cancelled, it goes on without the caller."""
+        parking = self._engine.parking
         self._closing = True
         self.look()
+        timer = parking.later(CLOSE_SECONDS, self._abandon)
         while not self._closed:
-            waiter = self._engine.parking.waiter()
+            waiter = parking.waiter()
             self._enders.append(waiter)
             await waiter
+        timer.cancel()
+
+    def _abandon(self) -> None:
+        """Close without the journal, which does not answer: nobody waits for ever because it hangs."""
+        text = (
+            "the journal of flow %s has not answered for %s s while it was closed: its runs stay owned until "
+        )
+        log.warning(text + "their lease runs out", self._engine.flow.name, CLOSE_SECONDS)
+        self._be_closed()
+
+    def _be_closed(self) -> None:
+        self._closed = True
+        enders, self._enders = self._enders, []
+        for waiter in enders:
+            self._engine.parking.wake(waiter)
 
     def live(self, run_id: str) -> RunCore | None:
         """Give a run that is at work here."""
@@ -233,10 +252,7 @@ class Keeper:
             await self.journal.close()
         except Exception as exc:
             log.warning("the journal of flow %s could not be closed: %s", flow, exc)
-        self._closed = True
-        enders, self._enders = self._enders, []
-        for waiter in enders:
-            self._engine.parking.wake(waiter)
+        self._be_closed()
 
     # -- runs
 
@@ -251,15 +267,7 @@ class Keeper:
         """
         engine = self._engine
         journal = core.journal = RunJournal(core, self.scribe)
-        said: dict[str, Any] = {"flow": engine.flow.name, "trace": core.trace_id, "form": form}
-        said.update(told_extras(core.headers if told_headers(core.headers) else None, core.meta or None))
-        span = core.variables.get(SPAN)
-        if span is not None and span.span_id:
-            said["parent"] = span.headers()["traceparent"]
-        if to is not None:
-            said["to"] = to
-        if core.deadline is not None:
-            said["deadline"] = time.time() + core.deadline - engine.parking.now()
+        said = beginning(engine, core, form, to)
         blobs: list[bytes] = []
         if form == "message":
             said["input"] = self.payloads(engine.plan.root).encode(payload, blobs)

@@ -1,7 +1,8 @@
-"""Resuming: how a run that is in the journal begins again.
+"""Resuming: how a run begins in the journal, and begins again from there.
 
-Owns the way back from records to a run. Invariant: it begins as it began, with the same id, trace, input and
-time limit; what it comes to is repeated where it is settled (`repeating`). Knows not who owns which run.
+Owns the way from a run to its first record, and back. Invariant: it begins as it began, with the same id,
+trace, input and time limit; what it comes to is repeated where it is settled (`repeating`). Knows not who
+owns which run.
 """
 
 from __future__ import annotations
@@ -15,14 +16,30 @@ from .errors import StreamError
 from .items import heading_item
 from .kept import KeptStream
 from .lifecycle import FINAL
+from .observe import SPAN
 from .payloads import Payloads
-from .recorded import Recorded, headers_of
+from .recorded import Recorded, headers_of, told_headers
 from .run_journal import RunJournal
+from .telling import told_extras
 
 if TYPE_CHECKING:
     from .core import RunCore
     from .engine import Engine
     from .keeper import Keeper
+
+
+def beginning(engine: Engine, core: RunCore, form: str, to: str | None) -> dict[str, Any]:
+    """Write down how a run begins, without its input."""
+    said: dict[str, Any] = {"flow": engine.flow.name, "trace": core.trace_id, "form": form}
+    said.update(told_extras(core.headers if told_headers(core.headers) else None, core.meta or None))
+    span = core.variables.get(SPAN)
+    if span is not None and span.span_id:
+        said["parent"] = span.headers()["traceparent"]
+    if to is not None:
+        said["to"] = to
+    if core.deadline is not None:
+        said["deadline"] = time.time() + core.deadline - engine.parking.now()
+    return said
 
 
 async def make_way(engine: Engine, run_id: str) -> None:

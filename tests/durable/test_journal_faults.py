@@ -10,6 +10,7 @@ import anyio.lowlevel
 import pytest
 from fuzz.cut_store import recorded_runs
 
+import penguiflow.keeper
 from penguiflow import Context, Flow, JournalError, StepError, edge, node
 from penguiflow.journal import Journal, Record, RunChange, RunTaken
 from penguiflow.journals import MemoryJournal
@@ -158,6 +159,29 @@ async def test_what_can_not_be_written_is_not_executed_again_and_again(quiet: An
             await (await runtime.attach("a")).result()
         await quiet()
     assert len(CALLS) == before
+
+
+async def test_an_append_that_hangs_holds_up_its_runtime_only(
+    quiet: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Truth: nothing goes on that is not durable, and closing waits for a journal that hangs only so long."""
+    monkeypatch.setattr(penguiflow.keeper, "CLOSE_SECONDS", 0.2)
+    store, gate, appended = await store_of(), anyio.Event(), anyio.Event()
+
+    class Hanging(Failing):
+        async def append(self, owner: Any, records: Any, changes: Any = (), lease: float = 30.0) -> None:
+            if steps_of("a", records):
+                appended.set()
+                await gate.wait()
+            await self.inner.append(owner, records, changes, lease)
+
+    async with flow.open(journal=Hanging(store, bool), cleanup_timeout=0.1) as runtime:
+        await runtime.start("a", run_id="a")
+        await appended.wait()
+        await quiet()
+        assert CALLS == [("first", "a")]
+    gate.set()
+    await quiet()
 
 
 class Forgetful(Failing):
