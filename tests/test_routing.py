@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 
 from penguiflow import CreditError, Flow, StepError, edge, node
 from penguiflow.graph import Edge, Site
-from penguiflow.routing import choose, full, unaccepted, wanted
+from penguiflow.routing import choose, full, stable_hash, unaccepted, wanted
 
 
 @node
@@ -214,3 +217,23 @@ def test_conditions_see_what_is_empty(payload: Any) -> None:
 
     flow = Flow("empty", opens >> edge(when=lambda x: not x) >> takes)
     assert chosen(flow, "opens", payload) == ["takes"]
+
+
+def test_keys_part_alike_in_every_process() -> None:
+    """A run that is taken up by another process is parted as before: hashes of text are not used."""
+    script = (
+        "from penguiflow.routing import stable_hash; print([stable_hash(k) for k in "
+        "('a', b'b', 3, None, True, ('x', 1, ('y', None)))])"
+    )
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", script],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(told) == 1
+    assert stable_hash(1) == stable_hash(1.0) == stable_hash(True)

@@ -182,9 +182,10 @@ def forgive_repetition(expected: Expected, seen: Seen) -> None:
 
 
 def is_surplus(text: str, expected: Expected, seen: Seen) -> bool:
-    """Say whether a complaint is about more streams at an exit than there should be."""
+    """Say whether a complaint is about more streams at an exit than there should be, or the same twice."""
     exit_ = text.partition(":")[0]
-    more = sum(key == exit_ for key, _ in seen.streams) > len(expected.streams.get(exit_, ()))
+    given = [payloads for (key, _), payloads in seen.streams.items() if key == exit_]
+    more = len(given) > len(expected.streams.get(exit_, ())) or len(set(map(tuple, given))) < len(given)
     return more and (" was not expected: " in text or ": streams ended with " in text)
 
 

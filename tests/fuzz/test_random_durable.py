@@ -4,7 +4,7 @@ import pytest
 
 from .harness import BACKENDS, fuzz
 
-SEEDS = 120
+SEEDS = 200
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

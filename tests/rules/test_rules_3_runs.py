@@ -640,6 +640,34 @@ async def test_rule_3_3_a_session_that_failed_releases_its_sender() -> None:
             await session.result()
 
 
+async def test_rule_3_3_an_error_that_is_taken_hides_none_that_is_not() -> None:
+    """Two branches of a stream fail before they meet: only the error that no edge takes comes out."""
+    gate = anyio.Event()
+
+    @node
+    async def early(x: int) -> int:
+        raise ValueError("taken")
+
+    @node
+    async def late(x: int) -> int:
+        await gate.wait()
+        raise ValueError("not taken")
+
+    @node
+    async def cure(error: StepError) -> str:
+        gate.set()
+        return "cured"
+
+    @node
+    async def meet(x: int) -> int:
+        return x
+
+    flow = Flow("meeting", count >> [early, late] >> meet, early >> edge(on_error=True) >> cure)
+    async with flow.open() as runtime:
+        with pytest.raises(StepError, match="not taken"):
+            await runtime.call(1)
+
+
 async def test_rule_3_3_an_error_of_the_input_stream_comes_out() -> None:
     """When the async iterable given as input raises, the run fails with it as the cause."""
 
