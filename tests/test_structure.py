@@ -20,7 +20,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     tuple("durations errors headings items processes".split()),
     tuple(
         "completion credit dispatch histogram joining lifecycle overflow positions sequence settling "
-        "timing wire".split()
+        "sqlite_heads timing wire".split()
     ),
     tuple(
         "admission analysis checks complaints draw expand given graph hints kinds labels layout node "

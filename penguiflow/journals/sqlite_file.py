@@ -11,13 +11,12 @@ import sqlite3
 from pathlib import Path
 
 from penguiflow.errors import JournalError
+from penguiflow.sqlite_heads import check_file
 
 APPLICATION_ID = 0x50_46_4C_4A
 """Marks a file as ours: ``PFLJ`` in its header."""
 
 VERSION = 1
-
-MAGIC = b"SQLite format 3\0"
 
 MEMORY = ":memory:"
 
@@ -53,7 +52,7 @@ def connect(path: Path, synchronous: str, busy_timeout: float) -> sqlite3.Connec
         JournalError: it belongs to somebody else, or to a newer version, or is no database.
         sqlite3.Error, OSError: it can't be read or written.
     """
-    check_file(path)
+    check_file(path, "a journal", JournalError)
     connection = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None, check_same_thread=False)
     try:
         connection.execute(f"PRAGMA synchronous = {synchronous}")
@@ -67,26 +66,6 @@ def connect(path: Path, synchronous: str, busy_timeout: float) -> sqlite3.Connec
         connection.close()
         raise
     return connection
-
-
-def check_file(path: Path) -> None:
-    """Look at a file before SQLite does; one that is empty, or not there, is to be made.
-
-    Raises:
-        JournalError: it is something else than an SQLite database.
-        OSError: it can't be read.
-    """
-    if not path.exists():
-        return
-    if path.is_dir():
-        raise JournalError(f"{str(path)!r} is a folder, and not a journal; name a file in it")
-    with path.open("rb") as file:
-        head = file.read(len(MAGIC))
-    if head and head != MAGIC:
-        raise JournalError(
-            f"{str(path)!r} is not a journal, and not a database at all; it is left as it is: "
-            f"name another file"
-        )
 
 
 def check_marks(connection: sqlite3.Connection, path: Path) -> bool:

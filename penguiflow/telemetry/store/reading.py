@@ -17,12 +17,14 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import quote
 
+from penguiflow.sqlite_heads import check_file
+
 from ..records import PartRecord, PauseRecord, RunSummary, RunTrace
 from .coding import read_error, read_json
 from .live import LiveRuntime, picture
 from .processes import Process
 from .rows import Row, part_of, pause_of, step_of, stream_of, value_of
-from .schema import TraceStoreError, check_file, check_marks, explain, is_older
+from .schema import TraceStoreError, check_marks, explain, is_older
 
 __all__ = ["EmptyStoreError", "StoreReader", "TraceStoreError", "open_store"]
 
@@ -47,7 +49,7 @@ def open_store(path: str | Path) -> StoreReader:
             f"TraceStore({str(path)!r}) among the observers"
         )
     try:
-        check_file(path)
+        check_file(path, "a trace store", TraceStoreError)
         connection = _connected(path)
     except (OSError, sqlite3.Error) as error:
         raise TraceStoreError(explain(error, path)) from error

@@ -19,8 +19,6 @@ APPLICATION_ID = 0x50_46_4C_57
 VERSION = 2
 """2 has pauses, how long runs had waited to be admitted, and how much went into tries that failed."""
 
-MAGIC = b"SQLite format 3\0"
-
 MEMORY = ":memory:"
 
 PLANS, RUNS, PARTS, STEPS, STREAMS, LIVE, PROCESSES, PAUSES = range(8)
@@ -116,26 +114,6 @@ def check_path(path: str | os.PathLike[str]) -> None:
     if os.fspath(path) in ("", ".", MEMORY):
         text = 'the path of a file is needed; write: TraceStore("runs.db")'
         raise ValueError(f"TraceStore({str(path)!r}): {text}")
-
-
-def check_file(path: Path) -> None:
-    """Look at a file before SQLite does; one that is empty, or not there, is a store that is to be made.
-
-    Raises:
-        TraceStoreError: it is something else than an SQLite database.
-        OSError: it can't be read.
-    """
-    if not path.exists():
-        return
-    if path.is_dir():
-        raise TraceStoreError(f"{str(path)!r} is a folder, and not a trace store; name a file in it")
-    with path.open("rb") as file:
-        head = file.read(len(MAGIC))
-    if head and head != MAGIC:
-        raise TraceStoreError(
-            f"{str(path)!r} is not a trace store, and not a database at all; it is left as it is: "
-            f"name another file"
-        )
 
 
 def check_marks(connection: sqlite3.Connection, path: Path) -> bool:

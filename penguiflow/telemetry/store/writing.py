@@ -18,6 +18,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from penguiflow.sqlite_heads import check_file
+
 from .coding import encode
 from .processes import Process, this_process
 from .pruning import prune
@@ -27,7 +29,6 @@ from .schema import (
     RUNS,
     TABLES,
     TraceStoreError,
-    check_file,
     check_marks,
     create,
     explain,
@@ -255,7 +256,7 @@ class Writer:
                 return None
             self._hopeless = False
         self._file = _signature(self.path)
-        check_file(self.path)
+        check_file(self.path, "a trace store", TraceStoreError)
         connection = sqlite3.connect(
             self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
