@@ -43,7 +43,7 @@ LATE = "late"
 """Stands for the answer where there is none within the time, and no default."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Asking:
     """How a question is asked.
 
@@ -58,7 +58,7 @@ class Asking:
     default: Any
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Parked:
     """A run outside of memory: how many records it had, what it waits for, and until when."""
 

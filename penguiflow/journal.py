@@ -40,7 +40,7 @@ class StatementFailed(JournalError):
     """A statement of a run failed in the journal's transaction; nothing was written, of any run."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Statement:
     """What is written in the same transaction as records, in the language of the store.
 
@@ -55,7 +55,7 @@ class Statement:
     parameters: tuple[Any, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Record:
     """One entry of a run's journal.
 
@@ -72,7 +72,7 @@ class Record:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RunRow:
     """What a journal knows of a run without its records.
 
@@ -97,7 +97,7 @@ class RunRow:
     owner: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RunChange:
     """A run is new, or has another status, from a batch of records on.
 

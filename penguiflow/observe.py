@@ -113,21 +113,21 @@ class Passed:
         return {"traceparent": parent, "tracestate": state} if state else {"traceparent": parent}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RuntimeOpened:
     """A flow was opened; its sources have not begun."""
 
     runtime: Runtime
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RuntimeTick:
     """Time has passed, see `Observer`."""
 
     runtime: Runtime
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RuntimeClosed:
     """Nothing of a runtime is at work any more."""
 
@@ -154,7 +154,7 @@ class RunStarted:
     waited: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RunPaused:
     """A run was paused: of its steps, those whose code is at work come to their next emission, no further.
 
@@ -168,7 +168,7 @@ class RunPaused:
     at: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RunResumed:
     """A run that was paused goes on. Of one that ends instead, this is not told: its end ends the pause."""
 
@@ -178,7 +178,7 @@ class RunResumed:
     at: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RunEnded:
     """A run is over, and its steps have ended."""
 
@@ -190,7 +190,7 @@ class RunEnded:
     at: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RunRead:
     """The reader of a run has taken the last of it, and got no error.
 
@@ -203,7 +203,7 @@ class RunRead:
     at: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StepStarted:
     """A step has begun; a node's work on one stream, chunk by chunk, is one step, named by ``stream_id``.
 
@@ -222,7 +222,7 @@ class StepStarted:
     at: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StepEnded:
     """A step is over, after so many attempts; ``waits`` says where the time of the last one went.
 
@@ -241,7 +241,7 @@ class StepEnded:
     at: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StepRetried:
     """A step is tried again: ``attempt`` begins at ``at``, and the one before it has ended at ``ended``.
 
@@ -262,7 +262,7 @@ class StepRetried:
     at: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StepLinked:
     """A join chunk by chunk has got one more stream to take from; ``origin`` is the span behind that."""
 

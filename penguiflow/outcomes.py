@@ -25,7 +25,7 @@ Outcome = dict[str, Any]
 there are any."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Difference:
     """What a step gave, once and now; `penguiflow.kept.NOTHING` where it gave nothing of the kind."""
 
@@ -156,7 +156,7 @@ def _bytes(value: Any) -> dict[str, str]:
     return {"base64": base64.b64encode(value).decode()}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Compared:
     """A step as it was recorded and as it is now; ``None`` where it did not come about."""
 
@@ -166,7 +166,7 @@ class Compared:
     counts: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Comparison:
     """A replay beside its record.
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator
-from html import escape
 
 from .graph import Edge, Plan, Site
 from .labels import OUTPUT, Box, Kind, boxes, edge_words, kind_of, printable
@@ -21,6 +20,7 @@ LANE = 26.0
 
 _HEIGHT = 34.0
 _LONGEST = 48
+_ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", chr(34): "&quot;"})
 _LOOK = {
     "": "fill:none;stroke:#64748b;stroke-width:1.4",
     "feedback": "stroke-dasharray:2 4",
@@ -202,11 +202,16 @@ def _shape(block: Block, kind: Kind) -> str:
 
 def _written(x: float, y: float, text: str, look: str = "") -> str:
     classes = f"pf-text pf-{look}" if look else "pf-text"
-    return f'<text class="{classes}" x="{x:.1f}" y="{y:.1f}">{escape(text, quote=False)}</text>'
+    return f'<text class="{classes}" x="{x:.1f}" y="{y:.1f}">{_escaped(text)}</text>'
 
 
 def _attribute(text: str) -> str:
-    return f'"{escape(_line(text))}"'
+    return f'"{_escaped(_line(text))}"'
+
+
+def _escaped(text: str) -> str:
+    """Write a text as XML does; the standard library's way loads the names of all entities of HTML."""
+    return text.translate(_ENTITIES)
 
 
 def _line(text: str) -> str:

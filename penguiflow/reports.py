@@ -7,7 +7,6 @@ is there only where somebody observes.
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .items import StreamEnded, StreamOpened, StreamRestarted
@@ -21,22 +20,18 @@ def opening(leg: Leg) -> StreamOpened:
     """Describe the opening of a stream."""
     h, watch, of_run = leg.heading, leg.watch, leg.run.watch
     meta = copy.deepcopy(h.meta) if h.meta else {}
-    opened = StreamOpened(h.run_id, leg.site.path, h.stream_id, h.attempt, h.headers.copy(), meta)
-    if watch is None or of_run is None:
-        return opened
-    return replace(opened, part=of_run.part, step=watch.step, at=watch.timing.began)
+    where = (of_run.part, watch.step, watch.timing.began) if watch is not None and of_run is not None else ()
+    return StreamOpened(h.run_id, leg.site.path, h.stream_id, h.attempt, h.headers.copy(), meta, *where)
 
 
 def ending(leg: Leg, error: BaseException | None) -> StreamEnded:
     """Describe the end of a stream."""
     h, watch, of_run = leg.heading, leg.watch, leg.run.watch
     assert leg.terminal is not None
-    ended = StreamEnded(
-        h.run_id, leg.site.path, h.stream_id, h.attempt, leg.terminal, error, leg.chunks, leg.gaps
-    )
+    came = (h.run_id, leg.site.path, h.stream_id, h.attempt, leg.terminal, error, leg.chunks, leg.gaps)
     if watch is None or of_run is None:
-        return ended
-    return replace(ended, part=of_run.part, timing=watch.measured(leg.run.pool.parking.now()))
+        return StreamEnded(*came)
+    return StreamEnded(*came, of_run.part, watch.measured(leg.run.pool.parking.now()))
 
 
 def restarted(leg: Leg, attempt: int) -> None:

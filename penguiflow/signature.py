@@ -40,7 +40,7 @@ class Gives(Enum):
     STREAM = "stream"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Slot:
     """One parameter of a join: ``type`` is what the envelope holds, ``optional``: ``None`` will do."""
 
@@ -50,7 +50,7 @@ class Slot:
     optional: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Signature:
     """What a function takes and gives.
 

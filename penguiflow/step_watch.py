@@ -193,6 +193,8 @@ def end_wait(step: Waiting, wait: Wait) -> None:
 
 def _concerned(step: Waiting, wait: Wait) -> list[Leg]:
     """Give the streams whose time a wait of a step is: its own, or all for which no other task waits."""
-    taken = [other.leg for other in step.waits or () if other is not wait and not other.woken]
     legs = [wait.leg] if isinstance(wait.leg, Leg) else step.legs
+    if step.waits is None or step.waits <= {wait}:
+        return legs
+    taken = [other.leg for other in step.waits if other is not wait and not other.woken]
     return [leg for leg in legs if not any(leg is other for other in taken)]

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .run import Run
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Start:
     """What a run begins with that is taken over from another one.
 

@@ -56,8 +56,12 @@ class Timing:
         self._resting = state == SOURCE
         if self._resting and self._feeders:
             state = self._rest()
-        if state != self.state:
-            self._become(state, now)
+        before = self.state
+        if state != before:
+            self._charge(now)
+            self.state = state
+            if self._fed and CREDIT in (before, state):
+                self._tell(now)
 
     def feed(self, feeder: Timing, now: float) -> None:
         """Be fed by one more."""
@@ -92,21 +96,19 @@ class Timing:
 
     def _rest(self) -> int:
         """Say what a wait for the source is: for credit, while all that feeds this waits for credit."""
-        live = [feeder.state for feeder in self._feeders if not feeder.over]
-        return CREDIT if live and min(live) == CREDIT else SOURCE
+        state = SOURCE
+        for feeder in self._feeders:
+            if not feeder.over:
+                if feeder.state != CREDIT:
+                    return SOURCE
+                state = CREDIT
+        return state
 
     def _charge(self, now: float) -> None:
         self.totals[self.state] += now - self.since
         if self.timeline is not None:
             self.timeline.spent(self.state, self.since, now)
         self.since = now
-
-    def _become(self, state: int, now: float) -> None:
-        before = self.state
-        self._charge(now)
-        self.state = state
-        if self._fed and CREDIT in (before, state):
-            self._tell(now)
 
     def _tell(self, now: float) -> None:
         """Let those that are fed find out what they wait for; there may be hundreds, one behind the other."""

@@ -34,7 +34,7 @@ OTHERS = tuple(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Whereabouts:
     """Where code waits.
 

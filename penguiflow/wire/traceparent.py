@@ -25,7 +25,7 @@ MEMBER = re.compile(
 """A key, alone or as tenant@system, and its value. Keys may begin with a digit since level 2."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TraceParent:
     """Where a trace comes from: its id, the span that called, and flags.
 
