@@ -94,7 +94,8 @@ class Flow(Wirable):
 
         Raises:
             ValueError: an option is out of range, or an observer is given twice.
-            TypeError: one of the observers is none, or its ``observe`` is async.
+            TypeError: an observer, the journal, ``recover`` or ``migrate`` is no such thing, or an observer's
+                ``observe`` is async.
         """
         watchers = check_observers(observers)
         limits = (window, window_bytes, sizer, max_runs, hop_limit, cleanup_timeout)

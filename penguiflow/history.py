@@ -352,7 +352,7 @@ async def read_history(journal: Journal, run_id: str) -> History:
         if len(records) < RECORDS_AT_ONCE:
             break
     if not history.recorded.begun:
-        raise JournalError(f"run {run_id} has no beginning in {journal!r}")
+        raise JournalError(f"{journal!r} has no run {run_id!r}, or not its beginning")
     history.recorded.hear(await _posts(journal, run_id))  # behind the records: what was asked may be answered
     return history
 

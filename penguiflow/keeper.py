@@ -396,5 +396,5 @@ class Keeper:
         if recorded.questions:
             recorded.hear((await self.journal.posts([run_id])).get(run_id, {}))
         if not recorded.begun:
-            raise JournalError(f"run {run_id} has no beginning in {self.journal!r}")
+            raise JournalError(f"{self.journal!r} has no run {run_id!r}, or not its beginning")
         return recorded

@@ -277,6 +277,13 @@ def _check_method(fn: Any, name: str, who: str) -> None:
 
 
 def _check_delivery(signature: Signature, policy: NodePolicy, who: str) -> None:
+    if not policy.durable:
+        asked = [f"delivery={policy.delivery}"] if policy.delivery is not Delivery.AT_LEAST_ONCE else []
+        asked += [f"resume={policy.resume}"] if policy.resume is not Resume.RESTART else []
+        if asked:
+            raise GraphError(
+                f"{who}: {' and '.join(asked)} needs the journal to know its steps; leave out durable=False"
+            )
     gives_nothing = all(kind is Any or kind is type(None) for kind in members(signature.result))
     if policy.delivery is Delivery.AT_MOST_ONCE and not (signature.gives is Gives.VALUE and gives_nothing):
         raise GraphError(

@@ -46,11 +46,25 @@ class Options:
             raise ValueError(f"open(watchdog={self.watchdog!r}): seconds, more than 0, or None")
         if not self.cleanup_timeout >= 0:
             raise ValueError(f"open(cleanup_timeout={self.cleanup_timeout!r}): seconds, not less than 0")
+        self._check_durability()
         for observer in self.observers:
             interval = getattr(observer, "interval", None)
             if interval is not None and not _is_some_seconds(interval):
                 text = f"its interval is {interval!r}: seconds, more than 0, are needed, or None"
                 raise ValueError(f"open(observers=[{observer!r}]): {text}")
+
+    def _check_durability(self) -> None:
+        journal = self.journal
+        is_journal = not isinstance(journal, type) and callable(getattr(journal, "append", None))
+        if journal is not None and not is_journal:
+            raise TypeError(
+                f"open(journal={journal!r}): a journal is needed, such as SQLiteJournal('runs.db') of "
+                "penguiflow.journals, or None"
+            )
+        if not isinstance(self.recover, bool):
+            raise TypeError(f"open(recover={self.recover!r}): it is True or False")
+        if self.migrate is not None and not callable(self.migrate):
+            raise TypeError(f"open(migrate={self.migrate!r}): a function is needed, of a place and its JSON")
 
 
 def _is_some_seconds(value: Any) -> bool:

@@ -3,18 +3,20 @@
 Owns the way from a value to a record and back. Invariant: what is read back equals what was written, in
 value and in type, or writing it was refused; nothing is ever pickled, and no class is looked up by a name
 that comes out of a store: the declared type says what a payload is (pydantic models, dataclasses and whatever
-else pydantic knows). What is declared as anything may be ``None``, a bool, a number, a text or bytes, and
-lists and dicts (with texts as keys) of all but bytes.
+else pydantic knows). An instance of a subclass of it would lose what it has more, and is refused. What is
+declared as anything may be ``None``, a bool, a number, a text or bytes, and lists and dicts (with texts as
+keys) of all but bytes.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from dataclasses import fields, is_dataclass
 from functools import cached_property
 from typing import Any, Union
 
-from pydantic import ConfigDict, PydanticUserError, TypeAdapter
+from pydantic import BaseModel, ConfigDict, PydanticUserError, TypeAdapter
 from pydantic_core import PydanticSerializationError, ValidationError
 
 from .checks import given
@@ -25,8 +27,9 @@ from .sealed import Blobs
 Migrate = Callable[[str, Any], Any]
 """Is given a place and the JSON of a payload that does not fit its type any more; gives JSON that does."""
 
-BYTES, TYPED, PLAIN = "b", "t", "j"
-"""Marks of what is written as an object: so many raw bytes; so many bytes of typed JSON; JSON as it is."""
+BYTES, TYPED, PLAIN, OTHER = "b", "t", "j", "o"
+"""Marks of what is written as an object: so many raw bytes; so many bytes of typed JSON; JSON as it is, where
+nothing is declared; JSON as it is of what is of no declared type."""
 
 _LEAVES = frozenset({str, int, float, bool, type(None)})
 _RAW = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="constants")
@@ -75,22 +78,21 @@ class Payloads:
             return {BYTES: len(value)}
         problem = ""
         if self._adapter is not None:
+            mark = f"{TYPED} {kind.__qualname__}" if kind in self._kinds and self._alike else TYPED
             try:
                 text = self._adapter.dump_json([value], by_alias=True, round_trip=True, warnings="error")
+                problem = _change(value, self._read(mark, text))
             except (PydanticSerializationError, UnicodeError, ValueError, TypeError) as exc:
-                problem = f" ({exc})"
-            else:
+                problem = str(exc)
+            if not problem:
                 blobs.append(text)
-                return {
-                    f"{TYPED} {kind.__qualname__}" if kind in self._kinds and self._alike else TYPED: len(
-                        text
-                    )
-                }
+                return {mark: len(text)}
         if is_plain(value):
-            return {PLAIN: value}
+            return {PLAIN if self._adapter is None else OTHER: value}
         declare = "declare the type in the annotation (a pydantic model, a dataclass, list[Passage], …), or "
         raise JournalError(
-            f"{self._where} gave a {kind.__qualname__}, which a journal could not read back{problem}: "
+            f"{self._where} gave a {kind.__qualname__}, which a journal could not read back"
+            f"{f' ({problem})' if problem else ''}: "
             f"{declare if self._kinds else ''}give bytes, text, numbers, lists and dicts of these"
         )
 
@@ -102,17 +104,22 @@ class Payloads:
         """
         if type(kept) is not tuple or kept[0] == BYTES:
             return self._fitting(kept if type(kept) is not tuple else kept[1])
-        mark, _, name = kept[0].partition(" ")
-        content = kept[1]
+        mark, content = kept
+        is_json = mark in (PLAIN, OTHER)
+        if is_json and (mark == OTHER or self._adapter is None):
+            return content
         if self._adapter is None:
-            if mark == PLAIN:
-                return content
             return self._migrated(json.loads(content)[0], "it has no declared type now")
         try:
-            adapter = self._alike.get(name, self._adapter)
-            return adapter.validate_json(content if mark == TYPED else json.dumps([content]))[0]
+            return self._read(mark, json.dumps([content]) if is_json else content)
         except ValidationError as exc:
-            return self._migrated(json.loads(content)[0] if mark == TYPED else content, str(exc))
+            return self._migrated(content if is_json else json.loads(content)[0], str(exc))
+
+    def _read(self, mark: str, text: str | bytes) -> Any:
+        """Give what typed JSON stands for."""
+        adapter = self._alike.get(mark.partition(" ")[2], self._adapter)
+        assert adapter is not None
+        return adapter.validate_json(text)[0]
 
     def _fitting(self, leaf: Any) -> Any:
         """Give a leaf back, if it is of a declared type."""
@@ -164,7 +171,7 @@ def lift(said: Any, blobs: Blobs) -> Any:
     if type(said) is not dict:
         return said
     ((mark, content),) = said.items()
-    return (mark, content if mark == PLAIN else blobs.take(content))
+    return (mark, content if mark in (PLAIN, OTHER) else blobs.take(content))
 
 
 def lifted(said: Any, blobs: list[bytes]) -> Any:
@@ -172,7 +179,7 @@ def lifted(said: Any, blobs: list[bytes]) -> Any:
     if type(said) is not dict:
         return said
     ((mark, content),) = said.items()
-    return (mark, content if mark == PLAIN else blobs[0])
+    return (mark, content if mark in (PLAIN, OTHER) else blobs[0])
 
 
 def adapter_of(kinds: tuple[Any, ...]) -> TypeAdapter[list[Any]] | None:
@@ -188,6 +195,46 @@ def adapter_of(kinds: tuple[Any, ...]) -> TypeAdapter[list[Any]] | None:
         return TypeAdapter(list[Union[kinds]], config=_RAW)  # type: ignore[valid-type]  # noqa: UP007
     except PydanticUserError:
         return None  # a class that pydantic does not know: its instances are refused when one comes
+
+
+def _change(value: Any, back: Any) -> str:
+    """Say what is wrong with what would be read back; nothing where it is what was written."""
+    if type(back) is not type(value):
+        return f"it would come back as a {type(back).__qualname__}"
+    return "" if _is_same(value, back) else "not all of it would come back as it is"
+
+
+def _is_same(value: Any, back: Any) -> bool:
+    """Say whether two values are equal; where ``==`` says no, whether their parts are.
+
+    Not a number is not equal to itself, and what a model keeps in private attributes is no part of it.
+    """
+    todo = [(value, back)]
+    while todo:
+        one, other = todo.pop()
+        if type(one) is not type(other):
+            return False
+        if one is other or one == other or (one != one and other != other):
+            continue
+        ours, theirs = _parts(one), _parts(other)
+        if not ours or len(ours) != len(theirs):
+            return False
+        todo += zip(ours, theirs, strict=True)
+    return True
+
+
+def _parts(value: Any) -> list[Any]:
+    """Give what a value is made of, as far as that is known."""
+    if isinstance(value, list | tuple):
+        return list(value)
+    if isinstance(value, dict):
+        return [*value.keys(), *value.values()]
+    if isinstance(value, BaseModel):
+        names = type(value).model_fields
+        return [*(getattr(value, name) for name in names), value.model_extra]
+    if is_dataclass(value):
+        return [getattr(value, field.name) for field in fields(value)]
+    return []
 
 
 def is_plain(value: Any) -> bool:

@@ -54,7 +54,13 @@ class Retention:
         """Refuse bounds that mean nothing."""
         for name in self.__slots__:
             bound = getattr(self, name)
-            if bound is not None and not bound >= 0:
+            if bound is None:
+                continue
+            is_count = name in ("max_runs", "max_bytes")
+            if not isinstance(bound, int if is_count else int | float) or isinstance(bound, bool):
+                kind = "whole number" if is_count else "number of seconds"
+                raise TypeError(f"Retention({name}={bound!r}): a bound is a {kind}, or None for none")
+            if not bound >= 0:
                 raise ValueError(f"Retention({name}={bound!r}): a bound is 0 or more, or None for none")
 
 

@@ -148,7 +148,6 @@ class Scribe:
                 if not self._queue:
                     self._idle = self._parking.waiter()
                     await self._idle
-                    await self._parking.turn()  # the end of a run and the beginning of the next are one commit
                     continue
                 entries = self._queue[:MOST_AT_ONCE]
                 del self._queue[:MOST_AT_ONCE]

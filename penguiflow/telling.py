@@ -77,7 +77,7 @@ def place_of(position: str) -> tuple[int, int]:
     Raises:
         ValueError: it is none.
     """
-    seq, dot, index = position.partition(".")
+    seq, dot, index = position.partition(".") if isinstance(position, str) else ("", "", "")
     if not (dot and seq.isdecimal() and index.isdecimal()):
         raise ValueError(f"{position!r} is no position: give the `position` of an item, as it is")
     return int(seq), int(index)

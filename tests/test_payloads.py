@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime
 import enum
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, computed_field
+from pydantic import BaseModel, PrivateAttr, SecretStr, computed_field
 
 from penguiflow import JournalError
 from penguiflow.payloads import ANYTHING, Payloads, lift, lifted
@@ -126,6 +127,70 @@ def test_what_would_not_come_back_is_refused(value: Any) -> None:
         JournalError, match=r"node a gave a \w+, which a journal could not read back.*declare"
     ):
         Payloads([Any], "node a").encode(value, [])
+
+
+class LongAnswer(Answer):
+    more: str = ""
+
+
+class Secret(BaseModel):
+    key: SecretStr
+
+
+@dataclass
+class Noted(Passage):
+    note: str = ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (Answer, LongAnswer(text="a", more="lost")),
+        (list[Answer], [LongAnswer(text="a", more="lost")]),
+        (Passage, Noted("a", note="lost")),
+        (Secret, Secret(key=SecretStr("hidden"))),
+        (dict[tuple[int, int], str], {(1, 2): "a"}),
+        (list, [1, (2, 3)]),
+        (dict, {1: "a"}),
+        (Sequence[int], (1, 2)),
+    ],
+    ids=repr,
+)
+def test_what_would_come_back_as_something_else_is_refused_when_it_is_written(kind: Any, value: Any) -> None:
+    """A model of a subclass would lose fields, a secret would be stars: that is said in time."""
+    blobs: list[bytes] = []
+    with pytest.raises(JournalError, match=r"(?s)node a gave a \w+, which a journal could not read back \("):
+        Payloads([kind], "node a").encode(value, blobs)
+    assert not blobs
+
+
+@pytest.mark.parametrize(
+    ("kinds", "value"),
+    [
+        ((Answer | LongAnswer,), LongAnswer(text="a", more="kept")),
+        ((list[float],), [float("nan"), 1.0]),
+        ((Iterable[int],), [1, 2]),
+        ((str, int), {"by hand": 1}),
+        ((Answer, str), {"text": "not an Answer"}),
+    ],
+    ids=repr,
+)
+def test_what_fits_no_declared_type_comes_back_as_it_was(kinds: tuple[Any, ...], value: Any) -> None:
+    """As JSON; what is emitted by hand is in no annotation."""
+    given_back = back(Payloads(kinds, "node a"), value)
+    assert repr(given_back) == repr(value)
+
+
+class Private(BaseModel):
+    text: str
+    _seen: int = PrivateAttr(default=0)
+
+
+def test_private_attributes_are_no_part_of_a_payload() -> None:
+    """They are not written, and what is read back has its defaults."""
+    value = Private(text="a")
+    value._seen = 7
+    assert back(Payloads([Private], "node a"), value).text == "a"
 
 
 def test_a_class_that_pydantic_does_not_know_is_refused() -> None:

@@ -6,12 +6,14 @@ flow that works with one works with the others. Knows no store.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from penguiflow.errors import JournalError
 from penguiflow.journal import UNFINISHED, KeptStatus, Record, RunChange, RunTaken
+from penguiflow.retention import Retention
 
 STATUSES: tuple[str, ...] = get_args(KeptStatus)
 
@@ -19,6 +21,23 @@ FINISHED: tuple[str, ...] = tuple(status for status in STATUSES if status not in
 
 MOST_BYTES = 1000
 """How long a name may be, in UTF-8: PostgreSQL can't index longer ones (two of them, 2704 bytes)."""
+
+
+def check_options(store: str, retention: Retention, **seconds: float) -> None:
+    """Refuse options of a store that make no sense.
+
+    Raises:
+        TypeError, ValueError: one does.
+    """
+    if not isinstance(retention, Retention):
+        raise TypeError(
+            f"{store}(retention={retention!r}): a Retention is needed; without bounds, Retention()"
+        )
+    for name, value in seconds.items():
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise TypeError(f"{store}({name}={value!r}): a number of seconds is needed")
+        if not 0 <= value < math.inf:
+            raise ValueError(f"{store}({name}={value!r}): a number of seconds is needed, not less than 0")
 
 
 @dataclass(slots=True)

@@ -20,6 +20,7 @@ from penguiflow.retention import IN_MEMORY, Retention
 from .asking import (
     Part,
     check_name,
+    check_options,
     check_owner,
     first_refusal,
     has_not_ended,
@@ -72,6 +73,7 @@ class MemoryJournal:
     """
 
     def __init__(self, *, retention: Retention = IN_MEMORY) -> None:
+        check_options("MemoryJournal", retention)
         self.retention: Retention = retention
         self._lock = threading.Lock()
         self._opened = 0

@@ -19,7 +19,7 @@ from penguiflow.errors import JournalError
 from penguiflow.journal import Record, RunRow
 from penguiflow.retention import ON_DISK, Retention
 
-from .asking import STATUSES, first_refusal, has_not_ended, no_such_run, refused
+from .asking import STATUSES, check_options, first_refusal, has_not_ended, no_such_run, refused
 from .postgres_link import ConnectionGone, Link
 from .postgres_schema import NOW, check_schema
 from .threaded import Append, Asked, ThreadedJournal
@@ -45,7 +45,8 @@ class PostgresJournal(ThreadedJournal):
         patience: for how many seconds to try when the connection was lost, or the server is restarted.
 
     Raises:
-        ValueError: the connection string or the schema's name can't be read.
+        ValueError: the connection string or the schema's name can't be read, or there is no such time.
+        TypeError: what is given is no string, no `Retention` or no number.
         ImportError: psycopg is not installed: ``pip install 'penguiflow[postgres]'``.
     """
 
@@ -58,6 +59,7 @@ class PostgresJournal(ThreadedJournal):
         patience: float = PATIENCE_SECONDS,
     ) -> None:
         check_schema(schema)
+        check_options("PostgresJournal", retention, patience=patience)
         self.schema: str = schema
         link = Link(dsn, schema, patience)
         super().__init__(link.name, PostgresRuns(link, schema), retention)

@@ -67,10 +67,13 @@ class Link:
     Raises:
         ImportError: psycopg is not installed.
         ValueError: the connection string can't be read.
+        TypeError: it is no string.
     """
 
     def __init__(self, dsn: str, schema: str, patience: float) -> None:
         self._psycopg = load_psycopg()
+        if not isinstance(dsn, str):
+            raise TypeError(f"PostgresJournal({dsn!r}): a connection string is needed")
         try:
             options = self._psycopg.conninfo.conninfo_to_dict(dsn)
         except self._psycopg.ProgrammingError as error:

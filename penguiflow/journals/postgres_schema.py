@@ -225,10 +225,11 @@ def check_schema(schema: str) -> None:
     Raises:
         ValueError: it is one.
     """
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,62}", schema):
+    is_name = isinstance(schema, str) and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,62}", schema)
+    if not is_name or schema.lower().startswith("pg_"):
         raise ValueError(
             f"PostgresJournal(schema={schema!r}): a name of at most 63 letters, digits and underscores is "
-            f"needed, that does not begin with a digit"
+            f"needed, that begins neither with a digit nor with pg_"
         )
 
 

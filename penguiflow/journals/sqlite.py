@@ -11,6 +11,7 @@ from typing import Literal
 
 from penguiflow.retention import ON_DISK, Retention
 
+from .asking import check_options
 from .sqlite_file import check_path
 from .sqlite_runs import SQLiteRuns
 from .threaded import ThreadedJournal
@@ -30,7 +31,8 @@ class SQLiteJournal(ThreadedJournal):
         busy_timeout: how many seconds to wait for another process that writes.
 
     Raises:
-        ValueError: the path names no file, or ``sync`` is neither of the two.
+        ValueError: the path names no file, ``sync`` is neither of the two, or there is no such time.
+        TypeError: what is given is no path, no `Retention` or no number.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class SQLiteJournal(ThreadedJournal):
         busy_timeout: float = PATIENCE_SECONDS,
     ) -> None:
         check_path(path)
+        check_options("SQLiteJournal", retention, busy_timeout=busy_timeout)
         if sync not in ("normal", "full"):
             raise ValueError(f'SQLiteJournal(sync={sync!r}): it is "normal" or "full"')
         self.path: Path = Path(path).absolute()

@@ -36,11 +36,17 @@ def check_path(path: str | os.PathLike[str]) -> None:
     """Refuse what names no file: several processes may use one journal, and it is to outlive them.
 
     Raises:
-        ValueError: it is empty, or SQLite's word for a database in memory.
+        TypeError: it is no path of text.
+        ValueError: it is empty, or SQLite's word for a database in memory, or can't be a path.
     """
-    if os.fspath(path) in ("", MEMORY):
+    name = os.fspath(path) if isinstance(path, str | os.PathLike) else path
+    if not isinstance(name, str):
+        raise TypeError(f"SQLiteJournal({path!r}): the path of a file is needed, as a text or a Path")
+    if "\0" in name:
+        raise ValueError(f"SQLiteJournal({path!r}): a path has no null character in it")
+    if name in ("", MEMORY):
         raise ValueError(
-            f"SQLiteJournal({os.fspath(path)!r}): the path of a file is needed, such as "
+            f"SQLiteJournal({name!r}): the path of a file is needed, such as "
             f'SQLiteJournal("runs.db"); what is to be kept in memory only goes into MemoryJournal()'
         )
 
