@@ -7,6 +7,7 @@ is an answer, too. A step that is executed again asks its questions in the same 
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -131,8 +132,8 @@ class Desk:
         shown = shown_question(step, question)
         problem = ""
         for attempt in range(1, 1_000_000):
-            token = digest(step.kept.key, "question", number, attempt)
-            answer = await self._answer_to(step, token, shown, asking, problem)
+            place = digest(step.kept.key, "question", number, attempt)
+            answer = await self._answer_to(step, place, shown, asking, problem)
             if answer is NOTHING:
                 where = f"node {step.station.site.key} in run {step.run.id}"
                 raise TimeoutError(f"{where}: no answer within {asking.timeout} s")
@@ -142,17 +143,18 @@ class Desk:
                 problem = f"the answer before this was refused: {exc}"
         raise AssertionError("nobody answers a million times")
 
-    async def _answer_to(self, step: Step, token: str, shown: Any, asking: Asking, problem: str) -> Any:
+    async def _answer_to(self, step: Step, place: str, shown: Any, asking: Asking, problem: str) -> Any:
         """Give the answer to one question; ``NOTHING`` where it is too late for one."""
         journal = step.run.journal
         assert journal is not None
         run_id = journal.root.run_id
-        known = journal.known.questions.get(token) if journal.known is not None else None
+        before = journal.known
+        known = before.places.get(place) if before is not None else None
         if known is None:
-            known = await self._put(step, token, shown, asking, problem)
-        elif journal.known is not None and token in journal.known.answers:
-            return answer_in(journal.known.answers[token], run_id)
-        interrupt = interrupt_of(run_id, known)
+            known = await self._put(step, place, shown, asking, problem)
+        elif before is not None and known.token in before.answers:
+            return answer_in(before.answers[known.token], run_id)
+        token, interrupt = known.token, interrupt_of(run_id, known)
         self._open[run_id, token] = interrupt
         step.run.tell_reader(interrupt)
         try:
@@ -161,13 +163,15 @@ class Desk:
             self._open.pop((run_id, token), None)
             self._waits.pop((run_id, token), None)
 
-    async def _put(self, step: Step, token: str, shown: Any, asking: Asking, problem: str) -> KeptQuestion:
+    async def _put(self, step: Step, place: str, shown: Any, asking: Asking, problem: str) -> KeptQuestion:
         journal, kept, now = step.run.journal, step.kept, time.time()
+        token = secrets.token_hex(12)
         assert journal is not None
         assert kept is not None
         expires = None if asking.timeout is None else now + asking.timeout
         said: dict[str, Any] = {
             "token": token,
+            "place": place,
             "key": kept.key,
             "node": journal.name(step.station.site),
             "question": shown,
@@ -178,7 +182,7 @@ class Desk:
         if expires is not None:
             said["expires"] = expires
         await journal.commit("asked", said)
-        return KeptQuestion(token, said["node"], kept.key, shown, now, expires, problem)
+        return KeptQuestion(token, place, said["node"], kept.key, shown, now, expires, problem)
 
     async def _wait(self, step: Step, run_id: str, known: KeptQuestion, asking: Asking) -> Any:
         parking = step.run.pool.parking

@@ -289,7 +289,7 @@ class Interrupt:
     Args:
         run_id: the run.
         path: the node that asks.
-        token: names the question, for `penguiflow.Runtime.answer`.
+        token: names the question, for `penguiflow.Runtime.answer`: no other has it, and it can't be guessed.
         question: what it asks, as JSON.
         asked: when, in seconds since 1970.
         expires: until when an answer is taken; ``None``: at any time.

@@ -162,9 +162,14 @@ class KeptStream:
 
 @dataclass(slots=True)
 class KeptQuestion:
-    """A question that a step has asked; see `penguiflow.Context.interrupt`."""
+    """A question that a step has asked; see `penguiflow.Context.interrupt`.
+
+    ``place`` says which of the step's questions it is, the same in every execution; ``token`` is told to
+    people, differs from run to run, and can't be guessed.
+    """
 
     token: str
+    place: str
     node: str
     key: str
     question: Any

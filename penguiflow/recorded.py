@@ -34,7 +34,8 @@ class Recorded:
         self.input: Any = NOTHING
         self.steps: dict[str, KeptStep] = {}
         self.streams: dict[tuple[str, str], KeptStream] = {}
-        self.questions: dict[str, KeptQuestion] = {}
+        self.questions: dict[str, KeptQuestion] = {}  # by their token
+        self.places: dict[str, KeptQuestion] = {}  # the same, by which of a step's they are
         self.answers: dict[str, bytes] = {}  # by the token of the question
         self.state: dict[str, dict[str, Any]] = {}
         self.over: dict[str, Any] | None = None
@@ -171,6 +172,7 @@ class Recorded:
     def _asked(self, seq: int, body: dict[str, Any], blobs: Blobs) -> None:
         question = question_in(body)
         self.questions[question.token] = question
+        self.places[question.place] = question
 
     def _parked(self, seq: int, body: dict[str, Any], blobs: Blobs) -> None:
         self.parked = seq
@@ -198,6 +200,7 @@ def question_in(body: dict[str, Any]) -> KeptQuestion:
     """Give the question that a record tells of."""
     return KeptQuestion(
         body["token"],
+        body["place"],
         body["node"],
         body["key"],
         body["question"],

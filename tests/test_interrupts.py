@@ -80,6 +80,20 @@ async def test_a_detached_run_that_waits_leaves_memory_and_goes_on() -> None:
     assert asker.asked == [1, 2]
 
 
+async def test_no_two_questions_have_the_same_token() -> None:
+    """Not even those of two runs at the same node: whoever collects questions tells them apart by it."""
+    async with Asker().flow().open(journal=MemoryJournal()) as runtime:
+        for run_id in ("r1", "r2", "r3"):
+            await runtime.start("pay", run_id=run_id)
+        while len(await runtime.interrupts()) < 3:  # noqa: ASYNC110 - nothing is told when one asks
+            await anyio.sleep(0.001)
+        asked = list(runtime.interrupts())
+        assert len({interrupt.token for interrupt in asked}) == 3
+        for interrupt in asked:
+            await runtime.answer(interrupt.run_id, interrupt.token, interrupt.run_id)
+            assert await (await runtime.attach(interrupt.run_id)).result() == f"pay: {interrupt.run_id}"
+
+
 async def test_another_process_answers_days_later() -> None:
     """A runtime that has never seen the run finds its question, and finishes it."""
     asker, journal = Asker(), await open_journal()
@@ -148,7 +162,7 @@ async def test_what_can_not_be_answered_is_said() -> None:
     """No such run, no such question, a run that is over, an answer that can't be kept."""
     asker, journal = Asker(), await open_journal()
     async with asker.flow().open(journal=journal) as runtime:
-        with pytest.raises(JournalError, match="run nobody has no beginning"):
+        with pytest.raises(JournalError, match="has no run 'nobody'"):
             await runtime.answer("nobody", "x", 1)
         run = await runtime.start("pay", run_id="r")
         asked = await question(runtime)
