@@ -13,7 +13,7 @@ from .payloads import Migrate
 from .policy import measured, why_not_plain
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Options:
     """The limits of a runtime; `Flow.open` says what they mean."""
 
