@@ -124,3 +124,12 @@ class RemoteProtocolError(WireError):
 
 class ConnectorError(FlowError):
     """A foreign system failed; its own exception is ``__cause__``."""
+
+
+def is_verdict(error: BaseException) -> bool:
+    """Say whether the runtime itself has said something about a step, which stands however often it is tried.
+
+    What happens on connections to others is no such thing, though it has names in this tree: a node that
+    meets it has failed, and may be tried again.
+    """
+    return isinstance(error, FlowError) and not isinstance(error, ConnectorError | WireError)

@@ -18,7 +18,7 @@ from tenacity import AsyncRetrying, RetryCallState, stop_after_attempt, wait_exp
 from .context import Context
 from .credit import Account
 from .durable_steps import keep
-from .errors import FlowError, StepError, StreamClosed
+from .errors import StepError, StreamClosed, is_verdict
 from .items import Chunk
 from .node import Gives, Takes
 from .parking import absorb
@@ -234,8 +234,8 @@ async def _retrying(call: Invoke, policy: Retry, step: Step) -> Any:
 
 def _may_retry(policy: Retry, step: Step, state: RetryCallState) -> bool:
     exc = state.outcome.exception() if state.outcome is not None else None
-    if isinstance(exc, FlowError) and not isinstance(exc, StepError):
-        return False  # the runtime said so: another attempt would be told the same
+    if exc is not None and is_verdict(exc) and not isinstance(exc, StepError):
+        return False
     if isinstance(exc, StepError) and not isinstance(exc.__cause__, Exception | None):
         return False  # a thread was told to end
     if not isinstance(exc, Exception) or step.attempts_spent or step.taken() or step.run.stopped:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .analysis import names_streams
 from .dispatch import Places
-from .errors import FlowError, StepError, described
+from .errors import StepError, described, is_verdict
 from .items import Chunk, Item
 from .node import Gives, Takes
 from .promises import Promise
@@ -189,7 +189,7 @@ class Station:
         self, run: RunCore, exc: BaseException, item: Any, attempt: int = 1, while_what: str = ""
     ) -> BaseException:
         """Make the one error that comes out of a failed step; the runtime's own errors stay as they are."""
-        if isinstance(exc, FlowError):
+        if is_verdict(exc):
             return exc
         self.failures += 1
         where, given = self.place(run, item, attempt)

@@ -49,7 +49,7 @@ ROOMS = {
     "pydantic": (*FLOORS[2], *FLOORS[3], *WINGS, "cli"),
     "pydantic_core": (*FLOORS[2], *FLOORS[3], *WINGS, "cli"),
     "anyio": (*FLOORS[3], *WINGS, "cli", "__init__"),
-    "tenacity": ("invoke",),
+    "tenacity": ("invoke", "llm"),
     "opentelemetry": ("telemetry",),
     "prometheus_client": ("telemetry",),
     "psycopg": ("journals",),

@@ -6,6 +6,7 @@ Everything here stands on the public API of the package; the pytest fixture is i
 from .checkpoints import cancel_at_every_checkpoint, count_checkpoints
 from .clock import VirtualLoop, virtual_backend
 from .conservation import assert_conserved, imbalances
+from .endpoint import serve_model
 from .faults import cancelling, dropping, duplicating, failing, stalling
 from .graphs import (
     KINDS,
@@ -45,6 +46,7 @@ __all__ = [
     "failing",
     "imbalances",
     "random_graph",
+    "serve_model",
     "stalling",
     "virtual_backend",
 ]

@@ -6,7 +6,19 @@ from collections.abc import AsyncIterator
 import anyio
 import pytest
 
-from penguiflow import Context, Flow, Retry, Spread, StepError, StepTimeout, Stream, StreamIdle, node
+from penguiflow import (
+    ConnectorError,
+    Context,
+    Flow,
+    RemoteProtocolError,
+    Retry,
+    Spread,
+    StepError,
+    StepTimeout,
+    Stream,
+    StreamIdle,
+    node,
+)
 
 pytestmark = [pytest.mark.anyio, pytest.mark.limit(5)]
 
@@ -199,3 +211,22 @@ async def test_a_step_whose_reader_has_gone_is_not_tried_again() -> None:
     async with Flow("f", talk >> first).open(window=2) as runtime:
         assert await runtime.call(0) == 0
     assert calls == [1]
+
+
+@pytest.mark.parametrize("error", [ConnectorError, RemoteProtocolError])
+async def test_what_happens_on_a_connection_is_the_node_s_own_failure(error: type[Exception]) -> None:
+    """It has a name in the package's tree of errors, and is tried again and wrapped like any other."""
+    calls: list[int] = []
+
+    @node(retry=Retry(attempts=3, backoff=0, jitter=0))
+    async def fetch(n: int, ctx: Context) -> int:
+        calls.append(ctx.attempt)
+        if n or len(calls) < 3:
+            raise error("lost")
+        return len(calls)
+
+    assert await Flow("f", fetch).call(0) == 3
+    with pytest.raises(StepError, match=r"node fetch failed in run .* lost") as caught:
+        await Flow("f", fetch).call(1)
+    assert isinstance(caught.value.__cause__, error)
+    assert calls == [1, 2, 3, 1, 2, 3]
