@@ -138,6 +138,8 @@ class Beginnings:
             core.begin("", (parent, step.watch.number if step.watch is not None else 0))
             if self.keeper is not None:
                 self.keeper.join(core, parent, step)
+                if core.journal is not None:
+                    core.journal.awaited = step.is_own()
             return self._enter(core, payload, None, is_stream=is_stream)
 
         return RunScope(admit)

@@ -22,6 +22,7 @@ from .interrupts import Desk, answered
 from .journal import Journal, RunRow, RunTaken
 from .journal_pages import RECORDS_AT_ONCE, records_of
 from .kept_run import KeptRun
+from .leaving import let_rest
 from .payloads import Migrate, Payloads, kinds_of, where_of
 from .processes import is_gone
 from .recorded import Recorded
@@ -168,6 +169,7 @@ class Keeper:
         if self._recover:
             await self._take_over()
         await self.desk.deliver()
+        let_rest(self._engine.runs.values())
         forgotten, self._forgotten = self._forgotten, []
         if forgotten:
             await self.journal.discard(forgotten)
@@ -198,10 +200,9 @@ class Keeper:
     async def _retain(self) -> None:
         """Forget now and then what is kept no longer. If cancelled, some of it may be forgotten."""
         retention, now = getattr(self.journal, "retention", None), time.monotonic()
-        if not isinstance(retention, Retention) or now - self._retained < RETAIN_SECONDS:
-            return
-        self._retained = now
-        await retain(self.journal, retention)
+        if isinstance(retention, Retention) and now - self._retained >= RETAIN_SECONDS:
+            self._retained = now
+            await retain(self.journal, retention)
 
     def look_after(self, run_id: str) -> None:
         """See soon whether a run that has left memory has its answer already."""
@@ -232,9 +233,8 @@ class Keeper:
         """Give the runs of the flow, some at a time. If cancelled, nothing has changed."""
         before: RunRow | None = None
         while True:
-            rows = await self.journal.rows(
-                flow=self._engine.flow.name, status=status, limit=RECORDS_AT_ONCE, before=before
-            )
+            flow, limit = self._engine.flow.name, RECORDS_AT_ONCE
+            rows = await self.journal.rows(flow=flow, status=status, limit=limit, before=before)
             for row in rows:
                 yield row
             if len(rows) < RECORDS_AT_ONCE:

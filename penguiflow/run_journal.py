@@ -56,6 +56,7 @@ class RunJournal:
         "_refused",
         "_seq",
         "_waiters",
+        "awaited",
         "closed",
         "known",
         "lost",
@@ -82,6 +83,7 @@ class RunJournal:
         self.known: Recorded | None = known
         self.scope: str = scope
         self.closed: bool = above is not None  # nothing more is to be written before the run is over
+        self.awaited: bool = False  # the step that calls this does nothing but wait for it
         self.lost: JournalError | None = None
         self._seq: int = known.seq if known is not None else 0
         self._last: Entry | None = None
