@@ -137,7 +137,7 @@ class Beginnings:
             core.caller = step
             core.begin("", (parent, step.watch.number if step.watch is not None else 0))
             if self.keeper is not None:
-                self.keeper.join(core, parent, step)
+                self.keeper.join(core, parent, step, payload)
                 if core.journal is not None:
                     core.journal.awaited = step.is_own()
             return self._enter(core, payload, None, is_stream=is_stream)

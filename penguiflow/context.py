@@ -14,12 +14,12 @@ import anyio
 from .control import Controls
 from .errors import JournalError
 from .given import check_chunk_options, check_count, check_inherited, check_seconds_given, check_target
-from .interrupts import Asking
 from .items import Chunk, ContextMarker, Headers, Item, Message
 from .kept import NOTHING
 from .mapping import run_side_by_side
 from .node_log import StepLog, step_log
 from .observe import SPAN, Passed, Span
+from .questions import Asking
 from .record import DELETED
 from .writer import StreamWriter, would_block
 
@@ -64,12 +64,13 @@ class Context(ContextMarker):
 
     @property
     def key(self) -> str:
-        """What tells the step's input from every other one, for whoever must know a repetition outside.
+        """What tells the step from every other one, for whoever must know a repetition outside.
 
         With a journal it is the same whenever the step is executed: ``insert … on conflict (key) do nothing``
         writes a row once, however often.
         """
-        return self._step.item.key
+        site, journal = self._step.station.site, self._step.run.journal
+        return f"{self._step.item.key}@{site.key if journal is None else journal.name(site)}"
 
     def also(self, sql: str, *parameters: Any) -> None:
         """Write more in the journal's own transaction, the one that settles this step: exactly once.
@@ -85,7 +86,10 @@ class Context(ContextMarker):
         Raises:
             JournalError: there is no journal, or it has no SQL; the step is not durable, or is settled
                 already (`Delivery.AT_MOST_ONCE`).
+            TypeError: the statement is no text.
         """
+        if not isinstance(sql, str):
+            raise TypeError(f"ctx.also({sql!r}): a statement is needed, as text")
         kept, keeper = self._step.kept, self._step.run.engine.keeper
         if kept is None or keeper is None or not hasattr(keeper.journal, "append_with"):
             raise JournalError(
@@ -315,6 +319,7 @@ class Context(ContextMarker):
         Raises:
             JournalError: the flow was opened without a journal.
             TimeoutError: no answer came in time, and there is no default.
+            TypeError: the question is not JSON, or the default not what is expected.
 
         If cancelled, the question stays.
         """

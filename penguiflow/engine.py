@@ -163,11 +163,11 @@ class Engine(Beginnings):
             return
         self.state = "closing"
         self.queue.turn_away(self.parking)
-        for child in self._children.values():
-            await child.abort()
         cores = list(self.runs.values())
         for core in cores:
-            core.stop("the runtime was closed")
+            core.stop("the runtime was closed")  # first: that what it calls is closed is no failure of it
+        for child in self._children.values():
+            await child.abort()
         for core in cores:
             await core.ended()
         if self._given_pool is None:

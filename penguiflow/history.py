@@ -25,7 +25,7 @@ from .sealed import Blobs, unseal
 
 RECORDS_AT_ONCE = 1000
 
-SCOPE = re.compile(r"(?:[0-9a-f]{24}/)*")
+SCOPE = re.compile(r"(?:[0-9a-f]{24}\.[0-9a-f]{12}/)*")
 """What stands in front of the nodes of called flows, see `penguiflow.run_journal`."""
 
 INPUT = "input"
@@ -290,14 +290,9 @@ class History:
 
     def callers(self) -> dict[str, StepHistory]:
         """Give the step behind the scope of each called flow, as far as it is known."""
-        wanted = {scope for step in self.all() for scope in scopes_of(step.node)}
-        found: dict[str, StepHistory] = {}
-        for key, step in self._by_key():
-            number = 1
-            while (scope := f"{scope_of(step.node)}{digest(key, 'call', number)}/") in wanted:
-                found[scope] = step
-                number += 1
-        return found
+        steps, scopes = dict(self._by_key()), {scope for step in self.all() for scope in scopes_of(step.node)}
+        called = {scope: scope.rsplit("/", 2)[-2].partition(".")[0] for scope in scopes}
+        return {scope: steps[key] for scope, key in called.items() if key in steps}
 
     def _by_key(self) -> Iterator[tuple[str, StepHistory]]:
         for step in self.all():

@@ -13,14 +13,15 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
-from pydantic import TypeAdapter, ValidationError
-from pydantic_core import PydanticSerializationError, to_jsonable_python
+from pydantic import ValidationError
 
 from .errors import JournalError
 from .items import Interrupt
 from .journal import RunRow
 from .kept import NOTHING, KeptQuestion
-from .payloads import ANYTHING, is_plain, lift
+from .payloads import ANYTHING, lift
+from .policy import Delivery
+from .questions import Asking, expected, shown_question, shown_value
 from .recorded import Recorded, interrupt_of
 from .run_journal import digest
 from .sealed import seal, unseal
@@ -42,21 +43,6 @@ FOREVER = 1e9
 
 LATE = "late"
 """Stands for the answer where there is none within the time, and no default."""
-
-
-@dataclass(slots=True)
-class Asking:
-    """How a question is asked.
-
-    Args:
-        expect: the type of the answer; anything, where it is ``None``.
-        timeout: for how many seconds an answer is waited for.
-        default: the answer where none comes in time.
-    """
-
-    expect: Any
-    timeout: float | None
-    default: Any
 
 
 @dataclass(slots=True)
@@ -98,7 +84,7 @@ class Interrupts(Sequence[Interrupt]):
 
     def __await__(self) -> Generator[Any, None, tuple[Interrupt, ...]]:
         """Give those of all runs of the flow, as the journal has them."""
-        return self._desk.look().__await__()
+        return self._desk.look_everywhere().__await__()
 
     def __repr__(self) -> str:
         return repr(list(self._known))
@@ -128,11 +114,17 @@ class Desk:
         If cancelled, the question stays.
         """
         assert step.kept is not None
-        number = step.kept.next_question()
+        if step.station.policy.delivery is Delivery.AT_MOST_ONCE:
+            where = step.station.site.key
+            raise TypeError(
+                f"{where} can't ask: it is settled before it is executed (Delivery.AT_MOST_ONCE), and would "
+                "not be executed again when the answer comes"
+            )
         shown = shown_question(step, question)
+        which = step.kept.next_question(shown)
         problem = ""
         for attempt in range(1, 1_000_000):
-            place = digest(step.kept.key, "question", number, attempt)
+            place = digest(which, attempt)
             answer = await self._answer_to(step, place, shown, asking, problem)
             if answer is NOTHING:
                 where = f"node {step.station.site.key} in run {step.run.id}"
@@ -149,7 +141,7 @@ class Desk:
         assert journal is not None
         run_id = journal.root.run_id
         before = journal.known
-        known = before.places.get(place) if before is not None else None
+        known = before.places.get(place) or self._replayed(step, before) if before is not None else None
         if known is None:
             known = await self._put(step, place, shown, asking, problem)
         elif before is not None and known.token in before.answers:
@@ -162,6 +154,17 @@ class Desk:
         finally:
             self._open.pop((run_id, token), None)
             self._waits.pop((run_id, token), None)
+
+    def _replayed(self, step: Step, recorded: Recorded) -> KeptQuestion | None:
+        """Give the question that was asked in the place of one, of a run that is replayed by changed code.
+
+        Where a run goes on, it would be guesswork to take an answer for another question.
+        """
+        assert step.kept is not None
+        if self._keeper.gate is None:
+            return None
+        asked = [question for question in recorded.questions.values() if question.key == step.kept.key]
+        return asked[step.kept.questions() - 1] if step.kept.questions() <= len(asked) else None
 
     async def _put(self, step: Step, place: str, shown: Any, asking: Asking, problem: str) -> KeptQuestion:
         journal, kept, now = step.run.journal, step.kept, time.time()
@@ -240,6 +243,9 @@ class Desk:
             raise JournalError(f"run {run_id} has asked no question {token!r}")
         if recorded.over is not None:
             raise JournalError(f"run {run_id} is over ({recorded.over['status']}): it takes no answers")
+        expires = recorded.questions[token].expires
+        if expires is not None and expires <= time.time():
+            raise JournalError(f"question {token} of run {run_id} takes no answer any more: its time is up")
         blobs: list[bytes] = []
         data = seal({"value": ANYTHING.encode(shown_value(value), blobs)}, blobs)
         if not await keeper.journal.post(run_id, answer_key(token), data):
@@ -283,16 +289,27 @@ class Desk:
         self._parked = parked
         return tuple(self.known())
 
+    async def look_everywhere(self) -> tuple[Interrupt, ...]:
+        """Give the questions of all runs of the flow, also of those that other processes have in memory.
+
+        If cancelled, nothing has changed.
+        """
+        found = list(await self.look())
+        async for row in self._keeper.rows(("running",)):
+            if self._keeper.live(row.run_id) is None:
+                found += (await self._read(row)).interrupts
+        return tuple(found)
+
     async def _read(self, row: RunRow) -> Parked:
         try:
             recorded = await self._keeper.read(row.run_id)
         except JournalError:
             return Parked(row.records, (), None)  # it is told of where it is taken up
-        questions = unanswered(recorded)
+        questions = recorded.open_questions()
         limits = [question.expires for question in questions if question.expires is not None]
         if "deadline" in recorded.begun:
             limits.append(recorded.begun["deadline"])
-        if answered(recorded):  # while it was taken out of memory, by a process that is gone
+        if recorded.may_go_on():  # while it was taken out of memory, by a process that is gone
             limits.append(0.0)
         interrupts = tuple(interrupt_of(row.run_id, question) for question in questions)
         return Parked(row.records, interrupts, min(limits, default=None))
@@ -305,6 +322,10 @@ class Desk:
         if run is not None and run.deadline is not None:
             limits.append(soon - PARK_SECONDS + run.deadline - run.pool.parking.now())
         return all(limit is None or limit > soon for limit in limits)
+
+    def asked_by(self, run_id: str) -> list[str]:
+        """Give the tokens of the questions that a run waits with."""
+        return [token for asking, token in self._open if asking == run_id]
 
     def overdue(self) -> list[str]:
         """Give the runs outside of memory for which a time limit has passed."""
@@ -333,60 +354,6 @@ def _tell(wait: Wait) -> None:
     journal = wait.run.journal
     if journal is None or not journal.root.parking:
         wait.wake()
-
-
-def unanswered(recorded: Recorded) -> list[KeptQuestion]:
-    """Give the questions of a run that wait for an answer: those of steps that are not settled."""
-    return [question for question in _asking(recorded) if question.token not in recorded.answers]
-
-
-def answered(recorded: Recorded) -> bool:
-    """Say whether a run that has left memory can go on.
-
-    There is an answer that it has not made use of; or one came while it left, and something of it went on.
-    """
-    went_on = recorded.seq > recorded.parked
-    return went_on or any(question.token in recorded.answers for question in _asking(recorded))
-
-
-def _asking(recorded: Recorded) -> list[KeptQuestion]:
-    steps = recorded.steps
-    return [
-        question
-        for question in recorded.questions.values()
-        if not (question.key in steps and steps[question.key].settled)
-    ]
-
-
-def shown_question(step: Step, question: Any) -> Any:
-    """Give a question as JSON.
-
-    Raises:
-        TypeError: it can't be shown.
-    """
-    try:
-        return to_jsonable_python(question)
-    except (PydanticSerializationError, ValueError) as exc:
-        raise TypeError(f"{step.station.site.key}: a question must be JSON, or a model of it: {exc}") from exc
-
-
-def shown_value(value: Any) -> Any:
-    """Give an answer as it is kept: JSON, or bytes.
-
-    Raises:
-        TypeError: it can't be kept.
-    """
-    if isinstance(value, bytes) or is_plain(value):
-        return value
-    try:
-        return to_jsonable_python(value)
-    except (PydanticSerializationError, ValueError) as exc:
-        raise TypeError(f"an answer must be bytes, JSON or a model of it: {exc}") from exc
-
-
-def expected(answer: Any, kind: Any) -> Any:
-    """Give an answer as the type that is expected."""
-    return answer if kind is None else TypeAdapter(kind).validate_python(answer)
 
 
 def answer_key(token: str) -> str:

@@ -10,25 +10,25 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
-from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from .durable_steps import Gate
-from .errors import JournalError, RunRejected
+from .errors import JournalError, RunRejected, described
 from .graph import Site
-from .interrupts import Desk, answered
+from .interrupts import Desk
 from .journal import Journal, RunRow, RunTaken
-from .journal_pages import RECORDS_AT_ONCE, records_of
+from .journal_pages import RECORDS_AT_ONCE
 from .kept_run import KeptRun
 from .leaving import let_rest
 from .payloads import Migrate, Payloads, kinds_of, where_of
 from .processes import is_gone
 from .recorded import Recorded
 from .resuming import beginning, go_on, make_way
-from .retention import COMPACTED, Retention, retain
+from .retention import Retention, retain
 from .run_journal import RunJournal
+from .run_reading import read_run
 from .scribe import LEASE_SECONDS, Scribe
 from .sealed import unseal
 from .telling import place_of
@@ -175,7 +175,7 @@ class Keeper:
             await self.journal.discard(forgotten)
         parked, self._parked = self._parked, []
         for run_id in parked:
-            if answered(await self.read(run_id)):
+            if (await self.read(run_id)).may_go_on():
                 await self.claim(run_id)
         await self.desk.look()
         for run_id in self.desk.overdue():
@@ -275,8 +275,8 @@ class Keeper:
             await journal.commit("begun", said, blobs, change="running")
         except RunTaken as exc:
             raise RunRejected(
-                f"run_id={core.id!r} is in the journal of flow {engine.flow.name} already; attach to it, or "
-                "choose another id, or none"
+                f"run_id={core.id!r} is in the journal already; attach to it, if it is one of flow "
+                f"{engine.flow.name}, or choose another id, or none"
             ) from exc
 
     def detach(self, core: RunCore) -> None:
@@ -306,12 +306,12 @@ class Keeper:
         status: Any = row.status
         return KeptRun(engine, run_id, begun["trace"], status, after)
 
-    def join(self, core: RunCore, caller: RunCore, step: Step) -> None:
+    def join(self, core: RunCore, caller: RunCore, step: Step, payload: Any) -> None:
         """Let a flow that a step calls write into the journal of the run that calls it."""
         above = caller.journal
         if above is None or step.kept is None or not step.kept.durable:
             return
-        scope = above.scope + step.kept.next_call()
+        scope = above.scope + step.kept.next_call(core.engine.flow.name, payload)
         core.journal = RunJournal(core, self.scribe, above.known, above, scope)
         core.journal.inherit_birth(above, step.item)
         core.state = core.journal.kept_state()
@@ -371,30 +371,12 @@ class Keeper:
             if recorded.over is None and engine.state == "open" and run_id not in engine.runs:
                 go_on(self, engine, recorded)
             self.unreadable.pop(run_id, None)
-        except JournalError as exc:
-            self.unreadable[run_id] = exc
-            log.error("run %s of flow %s can't be taken up: %s", run_id, engine.flow.name, exc)
+        except Exception as exc:
+            error = exc if isinstance(exc, JournalError) else JournalError(f"run {run_id}: {described(exc)}")
+            error.__cause__ = error.__cause__ or (exc if error is not exc else None)
+            self.unreadable[run_id] = error
+            log.error("run %s of flow %s can't be taken up: %s", run_id, engine.flow.name, error)
 
     async def read(self, run_id: str) -> Recorded:
-        """Read all that is recorded of a run. If cancelled, nothing has changed.
-
-        Raises:
-            JournalError: it is not kept, not whole, or its details are forgotten.
-        """
-        recorded = Recorded(run_id)
-        try:
-            async with aclosing(records_of(self.journal, run_id)) as records:
-                async for record in records:
-                    recorded.add(record)
-        except JournalError:
-            if COMPACTED in (await self.journal.posts([run_id])).get(run_id, {}):
-                raise JournalError(
-                    f"what run {run_id} did inside is forgotten (Retention.details): only what it was given "
-                    "and what it delivered is kept"
-                ) from None
-            raise
-        if recorded.questions:
-            recorded.hear((await self.journal.posts([run_id])).get(run_id, {}))
-        if not recorded.begun:
-            raise JournalError(f"{self.journal!r} has no run {run_id!r}, or not its beginning")
-        return recorded
+        """Read all that is recorded of a run; see `read_run`. If cancelled, nothing has changed."""
+        return await read_run(self.journal, run_id)

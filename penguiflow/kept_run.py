@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from . import errors
-from .errors import FlowError, JournalError, RunCancelled, StepError
+from .errors import FlowError, JournalError, RunCancelled
 from .items import (
     Chunk,
     Headers,
@@ -33,7 +32,7 @@ from .run import Run
 from .run_journal import digest
 from .scribe import LEASE_SECONDS
 from .sealed import Blobs, seal, unseal
-from .telling import place_of, position
+from .telling import flow_error, place_of, position
 
 if TYPE_CHECKING:
     from .core import RunCore
@@ -152,6 +151,11 @@ class KeptRun(Run):
         self._core = self._here()
         return super().statistics()
 
+    def own_error(self, kept: FlowError) -> BaseException:
+        """Give the very error that the run has failed with, where that was here: it has its cause."""
+        own = self._core.error if self._core is not None else None
+        return own if own is not None and str(own) == str(kept) else kept
+
     def read_end(self, status: Status) -> None:
         """Take note of how the run has ended."""
         self._status = status
@@ -190,7 +194,7 @@ class KeptReading(AsyncIterator[Any]):
             if over is not None:
                 self._run.read_end(over[0])
                 if over[1] is not None:
-                    raise over[1]
+                    raise self._run.own_error(over[1])
                 raise StopAsyncIteration
             await self._read_on()
 
@@ -214,11 +218,23 @@ class KeptReading(AsyncIterator[Any]):
             if self._run._live is not None:
                 await waiter
             else:
+                await self._raise_if_cut_off()
                 self._raise_if_lost()
                 with anyio.move_on_after(LOOK_SECONDS):
                     await waiter
         finally:
             keeper.scribe.forget(run_id, waiter)
+
+    async def _raise_if_cut_off(self) -> None:
+        """Raise where the journal says that the run is over, and the records don't."""
+        row = await self._keeper.journal.row(self._run.id)
+        if row is None or row.status in UNFINISHED:
+            return
+        if not await self._keeper.journal.read(self._run.id, self._seq, 1):
+            text = (
+                f"run {self._run.id} is cut off in {self._keeper.journal!r}: it is {row.status}, and its end"
+            )
+            raise JournalError(f"{text} is missing")
 
     def _raise_if_lost(self) -> None:
         """Raise why the run could not be written here; one that somebody else has taken goes on there."""
@@ -381,15 +397,3 @@ DELIVERING = {
     "over": Deliveries._read_over,
 }
 """What a record delivers, by its kind."""
-
-
-def flow_error(said: dict[str, Any]) -> FlowError:
-    """Give the error back that a run has ended with."""
-    kind = getattr(errors, said["type"], None)
-    if isinstance(kind, type) and issubclass(kind, StepError):
-        error = error_of(said)
-        error.__class__ = kind
-        return error
-    if isinstance(kind, type) and issubclass(kind, FlowError):
-        return kind(said["text"])
-    return FlowError(f"{said['type']}: {said['text']}")

@@ -290,6 +290,8 @@ def _check_delivery(signature: Signature, policy: NodePolicy, who: str) -> None:
             f"{who}: delivery=Delivery.AT_MOST_ONCE settles a step before it is executed, so it can give "
             "nothing; let it return None"
         )
+    if policy.delivery is Delivery.AT_MOST_ONCE and policy.retry is not None:
+        raise GraphError(f"{who}: delivery=Delivery.AT_MOST_ONCE and a retry contradict each other")
     if policy.delivery is Delivery.EFFECTIVELY_ONCE and signature.context is None:
         raise GraphError(
             f"{who}: delivery=Delivery.EFFECTIVELY_ONCE needs a parameter ctx: Context, for ctx.key, by "

@@ -40,6 +40,7 @@ class Recorded:
         self.state: dict[str, dict[str, Any]] = {}
         self.over: dict[str, Any] | None = None
         self.parked: int = 0  # the last record by which it left memory
+        self.waits: frozenset[str] = frozenset()  # the questions with which it did
         self.born: dict[str, int] = {"input": 1}  # messages that recorded steps gave, with the record
         self._resumes: list[int] = []
         self._streams_by_step: dict[str, list[KeptStream]] | None = None
@@ -80,6 +81,28 @@ class Recorded:
             answer = posts.get(f"answer {token}")
             if answer is not None:
                 self.answers[token] = answer
+
+    def open_questions(self) -> list[KeptQuestion]:
+        """Give the questions that wait for an answer: those of steps that are not settled.
+
+        Of a run outside of memory these are what it waited for when it left: others were asked before, by
+        executions that came to something else.
+        """
+        is_parked = self.seq == self.parked
+        return [
+            question
+            for token, question in self.questions.items()
+            if token not in self.answers
+            and (token in self.waits or not is_parked)
+            and not (question.key in self.steps and self.steps[question.key].settled)
+        ]
+
+    def may_go_on(self) -> bool:
+        """Say whether a run that has left memory can go on.
+
+        There is an answer to what it waits for; or one came while it left, and something of it went on.
+        """
+        return self.seq > self.parked or not self.waits.isdisjoint(self.answers)
 
     def streams_of(self, key: str) -> list[KeptStream]:
         """Give the streams that a step has opened, or has written to, in order."""
@@ -175,7 +198,7 @@ class Recorded:
         self.places[question.place] = question
 
     def _parked(self, seq: int, body: dict[str, Any], blobs: Blobs) -> None:
-        self.parked = seq
+        self.parked, self.waits = seq, frozenset(body.get("waits", ()))
 
     def _over(self, seq: int, body: dict[str, Any], blobs: Blobs) -> None:
         self.over = body
@@ -200,7 +223,7 @@ def question_in(body: dict[str, Any]) -> KeptQuestion:
     """Give the question that a record tells of."""
     return KeptQuestion(
         body["token"],
-        body["place"],
+        body.get("place", ""),
         body["node"],
         body["key"],
         body["question"],

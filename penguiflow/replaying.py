@@ -20,7 +20,6 @@ from .journal import Journal, RunChange
 from .kept import KeptQuestion
 from .mapping import run_side_by_side
 from .node import Takes
-from .run_journal import digest
 from .stream import Stream
 from .time_travel import Start, before, records_for
 from .waiting import Restarted
@@ -39,9 +38,6 @@ Around = Callable[[Call, "Step"], Call]
 
 OWNER = "replay"
 RECORDS_AT_ONCE = 1000
-
-SILENT_CALLS = 20
-"""So many calls of a step may have left no record."""
 
 
 @dataclass(slots=True)
@@ -188,7 +184,6 @@ class _Gate:
         self.at_work = 0  # wanted steps whose code runs
         self._fed: set[StepId] = set()  # behind those wanted, and gave something before the last of them
         self._scopes: set[str] = {scope for step in replay.wanted for scope in scopes_of(step.node)}
-        self._most_calls = len({step.scope for step in replay.history.all()}) + SILENT_CALLS
         if replay.part == "until":
             last = max(step.settled for step in replay.wanted)
             self._fed = {step.id for step in replay.history.all() if step.since < last}
@@ -222,9 +217,8 @@ class _Gate:
         """Say whether a step calls a flow of which a step is wanted."""
         kept = step.kept
         assert kept is not None
-        scope = kept.journal.scope
-        numbers = range(1, self._most_calls)
-        return any(f"{scope}{digest(kept.key, 'call', n)}/" in self._scopes for n in numbers)
+        called = f"{kept.journal.scope}{kept.key}."
+        return any(scope.startswith(called) for scope in self._scopes)
 
 
 def id_of(step: Step) -> StepId:

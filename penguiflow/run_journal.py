@@ -353,7 +353,8 @@ class RunJournal:
         parks = self is self.root and self.run.outbox.kept and keeper.desk.may_park(self.run_id)
         if parks and not self.parking:
             self.parking = True
-            self.write("parked", {}, then=self._park, change="interrupted")
+            waits = keeper.desk.asked_by(self.run_id)
+            self.write("parked", {"waits": waits}, then=self._park, change="interrupted")
 
     def _park(self) -> None:
         """Leave memory. An answer that came at the same time is found by the keeper."""

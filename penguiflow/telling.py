@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from . import errors
 from .errors import FlowError, JournalError, StepError, described
-from .journal import KeptStatus
+from .journal import KeptStatus, StatementFailed
 from .lifecycle import Status
 from .payloads import ANYTHING, is_plain
 from .record import DELETED
-from .recorded import told_headers
+from .recorded import error_of, told_headers
 
 if TYPE_CHECKING:
     from .items import Headers
@@ -101,3 +102,19 @@ def opened_as(
         "own_meta": meta,
     }
     return {name: value for name, value in told.items() if value}
+
+
+OTHERS = {"StatementFailed": StatementFailed}
+"""Errors of ours that have no name in `penguiflow.errors`."""
+
+
+def flow_error(said: dict[str, Any]) -> FlowError:
+    """Give the error back that a run has ended with."""
+    kind = getattr(errors, said["type"], OTHERS.get(said["type"]))
+    if isinstance(kind, type) and issubclass(kind, StepError):
+        error = error_of(said)
+        error.__class__ = kind
+        return error
+    if isinstance(kind, type) and issubclass(kind, FlowError):
+        return kind(said["text"])
+    return FlowError(f"{said['type']}: {said['text']}")

@@ -22,6 +22,7 @@ from .kept import KeptStep
 from .policy import Resume
 from .repeating import send_again
 from .run_journal import RunJournal, digest, named_source
+from .sayings import Sayings
 from .settling import settle
 from .telling import position, told_error, told_extras, told_state
 
@@ -56,9 +57,8 @@ class Transaction:
     """
 
     __slots__ = (
-        "_ids",
         "_numbers",
-        "_questions",
+        "_sayings",
         "_skip",
         "_statements",
         "_streams",
@@ -92,7 +92,8 @@ class Transaction:
         self.elsewhere: bool = False  # a step on a chunk has written elsewhere than behind it
         self.source: int | str = source_of(step)
         self._statements: tuple[Statement, ...] = ()
-        self._numbers = self._streams = self._ids = self._questions = self._skip = 0
+        self._numbers = self._streams = self._skip = 0
+        self._sayings = Sayings()
         if journal.known is not None:
             self._look_up(journal)
 
@@ -140,7 +141,7 @@ class Transaction:
     def begin_again(self) -> None:
         """Begin another attempt: it calls and asks the same again, and its streams are new attempts."""
         self.stream_attempt += 1
-        self._ids = self._questions = 0
+        self._sayings = Sayings()
         self._statements = ()
         if self.durable:
             self.step.forget_letters()
@@ -153,15 +154,18 @@ class Transaction:
         self._streams += 1
         return f"{name}-{digest(self.key, 'stream', self._streams)[:12]}"
 
-    def next_call(self) -> str:
-        """Give the scope of the next flow that the step calls."""
-        self._ids += 1
-        return f"{digest(self.key, 'call', self._ids)}/"
+    def next_call(self, called: str, payload: Any) -> str:
+        """Give the scope of a flow that the step calls; the step's key is in front of it."""
+        return f"{self.key}.{self._sayings.place(self.key, 'call', called, payload)[:12]}/"
 
-    def next_question(self) -> int:
-        """Number the questions that the step asks."""
-        self._questions += 1
-        return self._questions
+    def next_question(self, question: Any) -> str:
+        """Give what tells a question from the others that the step asks."""
+        self._sayings.questions += 1
+        return self._sayings.place(self.key, "question", question)
+
+    def questions(self) -> int:
+        """Count the questions that this execution of the step has asked."""
+        return self._sayings.questions
 
     def previous(self) -> PreviousAttempt | None:
         """Give what an execution before this one has given, in a process that is gone."""

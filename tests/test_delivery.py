@@ -5,7 +5,19 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from penguiflow import Context, Delivery, Flow, GraphError, JournalError, StepError, Stream, node
+from penguiflow import (
+    Context,
+    Delivery,
+    Flow,
+    Gathered,
+    GraphError,
+    JournalError,
+    Retry,
+    Spread,
+    StepError,
+    Stream,
+    node,
+)
 from penguiflow.journals import MemoryJournal
 
 pytestmark = [pytest.mark.anyio, pytest.mark.limit(20)]
@@ -95,11 +107,11 @@ async def test_at_most_once_holds_chunk_by_chunk() -> None:
         await outside.write(i, ctx.key)
 
     await cut_off(Flow("f", parts >> send), outside)
-    assert [key.rpartition("/")[2] for key in outside.writes] == ["0", "1", "2"]
+    assert [key.rpartition("/")[2] for key in outside.writes] == ["0@send", "1@send", "2@send"]
 
 
 async def test_keys_tell_items_apart() -> None:
-    """Of a chunk: run, node, stream, attempt, number (rule 5.3); of a stream, the same without a number."""
+    """Of a chunk: run, node, stream, attempt, number (rule 5.3), and its node; of a stream, no number."""
     keys: list[str] = []
 
     @node
@@ -122,9 +134,46 @@ async def test_keys_tell_items_apart() -> None:
         await runtime.call(1, run_id="r")
     stream, first, second = sorted(keys, key=len)
     assert stream.startswith("r/one/")
-    assert stream.endswith("/1")
+    assert stream.endswith("/1@all_of")
     assert first.startswith("r/parts/")
-    assert {first[-4:], second[-4:]} == {"/1/0", "/1/1"}
+    assert {first[-8:], second[-8:]} == {"/1/0@one", "/1/1@one"}
+
+
+async def test_keys_tell_steps_on_one_item_apart() -> None:
+    """Who spreads, who gathers, and two nodes on the same chunk: each has its own."""
+    keys: dict[str, list[str]] = {}
+
+    def note(ctx: Context) -> None:
+        keys.setdefault(ctx.key, []).append(ctx.node)
+
+    @node
+    async def order(n: int, ctx: Context) -> Spread[int]:
+        note(ctx)
+        return Spread(range(n))
+
+    @node
+    async def price(i: int) -> int:
+        return i
+
+    @node
+    async def bill(prices: Gathered[int], ctx: Context):  # type: ignore[no-untyped-def]
+        note(ctx)
+        yield sum(prices)
+
+    @node
+    async def mail(i: int, ctx: Context) -> None:
+        note(ctx)
+
+    @node
+    async def print_out(i: int, ctx: Context) -> None:
+        note(ctx)
+
+    async with Flow("f", order >> price >> bill >> [mail, print_out]).open(
+        journal=MemoryJournal()
+    ) as runtime:
+        await runtime.call(3)
+    assert sorted(nodes[0] for nodes in keys.values()) == ["bill", "mail", "order", "print_out"]
+    assert all(len(nodes) == 1 for nodes in keys.values())
 
 
 async def test_at_most_once_gives_nothing() -> None:
@@ -136,6 +185,12 @@ async def test_at_most_once_gives_nothing() -> None:
             return x
 
         Flow("f", wrong)
+
+    with pytest.raises(GraphError, match="AT_MOST_ONCE and a retry contradict each other"):
+
+        @node(delivery=Delivery.AT_MOST_ONCE, retry=Retry(attempts=2))
+        async def again(x: int) -> None:
+            pass
 
     @node(delivery=Delivery.AT_MOST_ONCE)
     async def late(x):  # type: ignore[no-untyped-def]

@@ -9,7 +9,7 @@ import anyio
 import pytest
 from pydantic import BaseModel
 
-from penguiflow import Context, Flow, Interrupt, JournalError, Runtime, StepError, node
+from penguiflow import Context, Delivery, Flow, Interrupt, JournalError, Runtime, StepError, node
 from penguiflow.journals import MemoryJournal
 from penguiflow.testing import virtual_backend
 
@@ -223,3 +223,220 @@ class TestLimits:
                 else:
                     assert event.payload == "pay: yes"
             await quiet()
+
+
+async def test_a_second_question_lets_the_run_rest_as_the_first_did() -> None:
+    """What was answered before is no reason to take it up: it is executed once for each answer."""
+    executed: list[int] = []
+
+    @node
+    async def two(tool: str, ctx: Context) -> str:
+        executed.append(ctx.attempt)
+        return f"{await ctx.interrupt('first?')} {await ctx.interrupt('second?', expect=int)}"
+
+    journal = await open_journal()
+    async with Flow("two", two).open(journal=journal) as runtime:
+        run = await runtime.start("pay", run_id="r")
+        known = ""
+        for answer in ("a", "wrong", 7):
+            asked = await question(runtime, known)
+            while runtime.runs():  # noqa: ASYNC110 - nothing is told when a run has left memory
+                await anyio.sleep(0.001)
+            before = await journal.row("r")
+            await anyio.sleep(0.1)
+            assert await journal.row("r") == before
+            await runtime.answer("r", asked.token, answer)
+            known = asked.token
+        assert await run.result() == "a 7"
+    assert executed == [1, 2, 3, 4]
+
+
+async def test_answers_find_their_questions_whoever_is_first() -> None:
+    """Asked side by side, in another order after a restart: no answer goes to another question."""
+    order = ["delete", "send"]
+
+    @node
+    async def look_up(thing: str) -> str:
+        return f"page of {thing}"
+
+    @node
+    async def decide(what: str, ctx: Context) -> list[str]:
+        async def one(thing: str) -> str:
+            for _ in range(order.index(thing) * 20):
+                await anyio.sleep(0)
+            page = await ctx.call(look_up, thing)
+            return f"{thing}: {await ctx.interrupt(f'{page}?')}"
+
+        return await ctx.map(one, ["delete", "send"])
+
+    journal, flow = await open_journal(), Flow("decisions", decide)
+    async with flow.open(journal=journal) as runtime:
+        await runtime.start("x", run_id="r")
+        while len(runtime.interrupts()) < 2:  # noqa: ASYNC110 - nothing is told when one asks
+            await anyio.sleep(0.001)
+        tokens = {str(asked.question): asked.token for asked in runtime.interrupts()}
+        await runtime.answer("r", tokens["page of delete?"], "no")
+    order.reverse()
+    async with flow.open(journal=journal) as runtime:
+        await runtime.answer("r", tokens["page of send?"], "yes")
+        assert await (await runtime.attach("r")).result() == ["delete: no", "send: yes"]
+
+
+async def test_a_step_that_is_settled_before_it_is_executed_can_not_ask() -> None:
+    """It would not be executed again when the answer comes."""
+
+    @node(delivery=Delivery.AT_MOST_ONCE)
+    async def send(text: str, ctx: Context) -> None:
+        await ctx.interrupt("sure?")
+
+    async with Flow("f", send).open(journal=MemoryJournal()) as runtime:
+        with pytest.raises(StepError, match="send can't ask: it is settled before it is executed"):
+            await runtime.call("x")
+
+
+@pytest.mark.parametrize(
+    ("asking", "said"),
+    [
+        ({"default": 1}, "within timeout="),
+        ({"default": "x", "timeout": 1, "expect": int}, "not what is expected"),
+    ],
+)
+async def test_a_default_that_makes_no_sense_is_refused(asking: dict[str, Any], said: str) -> None:
+    """At once, and not when the time is up."""
+    async with Asker(**asking).flow().open(journal=MemoryJournal()) as runtime:
+        with pytest.raises(StepError, match=said):
+            await runtime.call("pay")
+
+
+async def test_an_answer_that_comes_too_late_is_refused() -> None:
+    """Also while nobody is there who would notice."""
+    asker, journal = Asker(timeout=0.1, default="no"), await open_journal()
+    async with asker.flow().open(journal=journal) as runtime:
+        await runtime.start("pay", run_id="r")
+        asked = await question(runtime)
+    await anyio.sleep(0.15)
+    async with asker.flow().open(journal=journal, recover=False) as runtime:
+        with pytest.raises(JournalError, match="takes no answer any more: its time is up"):
+            await runtime.answer("r", asked.token, "yes")
+    async with asker.flow().open(journal=journal) as runtime:
+        assert await (await runtime.attach("r")).result() == "pay: no"
+
+
+async def test_questions_of_runs_that_others_have_in_memory_are_seen() -> None:
+    """A reader keeps the run there; anybody may answer."""
+    asker, journal = Asker(), await open_journal()
+    async with asker.flow().open(journal=journal) as here, asker.flow().open(journal=journal) as there:
+        async with here.run("pay", run_id="r") as run:
+            asked = await question(there)
+            await there.answer("r", asked.token, "yes")
+            assert await run.result() == "pay: yes"
+
+
+async def test_closing_is_no_failure_of_a_step_that_calls() -> None:
+    """Its run is left as it is, and goes on: the flow that it calls asks again."""
+    asker, journal = Asker(), await open_journal()
+
+    @node
+    async def outer(tool: str, ctx: Context) -> str:
+        return f"outer, {await ctx.call(asker.flow(), tool)}"
+
+    flow = Flow("calls", outer)
+    for _ in range(10):
+        async with flow.open(journal=journal) as runtime:
+            if await journal.row("r") is None:
+                await runtime.start("pay", run_id="r")
+            asked = await question(runtime)
+        row = await journal.row("r")
+        assert row is not None
+        assert row.status in ("running", "interrupted")
+    async with flow.open(journal=journal) as runtime:
+        await runtime.answer("r", asked.token, "yes")
+        assert await (await runtime.attach("r")).result() == "outer, pay: yes"
+    assert asker.planned == ["pay"]
+
+
+class TestCalledFlows:
+    """What happens when a flow asks that a step calls."""
+
+    pytestmark = pytest.mark.virtual_time
+
+    @pytest.fixture(params=["asyncio", "trio"])
+    def anyio_backend(self, request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+        """Both event loops on virtual time."""
+        return virtual_backend(request.param)
+
+    async def test_a_run_that_only_waits_for_what_it_calls_leaves_memory(self) -> None:
+        """However deep the question is; what was settled is not done again."""
+        asker = Asker()
+
+        @node
+        async def middle(tool: str, ctx: Context) -> str:
+            return f"middle, {await ctx.call(asker.flow(), tool)}"
+
+        @node
+        async def outer(tool: str, ctx: Context) -> str:
+            return f"outer, {await ctx.call(middle, tool)}"
+
+        async with Flow("calls", outer).open(journal=MemoryJournal()) as runtime:
+            run = await runtime.start("pay", run_id="r")
+            asked = await question(runtime)
+            await anyio.sleep(10)
+            assert runtime.runs() == ()
+            assert list(runtime.interrupts()) == [asked]
+            await runtime.answer("r", asked.token, "yes")
+            assert await run.result() == "outer, middle, pay: yes"
+        assert asker.planned == ["pay"]
+        assert asker.asked == [1, 2]
+
+    async def test_a_run_with_code_at_work_beside_a_call_stays(self) -> None:
+        """Nothing that a step does beside its calls is cut off."""
+        asker, ended = Asker(), list[str]()
+
+        @node
+        async def calls(tool: str, ctx: Context) -> str:
+            said: list[str] = []
+
+            async def call() -> None:
+                said.append(await ctx.call(asker.flow(), tool))
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(call)
+                await anyio.sleep(30)
+                ended.append("beside it")
+            return said[0]
+
+        async with Flow("calls", calls).open(journal=MemoryJournal()) as runtime:
+            run = await runtime.start("pay", run_id="r")
+            asked = await question(runtime)
+            await anyio.sleep(60)
+            await runtime.answer("r", asked.token, "yes")
+            assert await run.result() == "pay: yes"
+        assert ended == ["beside it"]
+        assert asker.asked == [1]
+
+    async def test_a_branch_keeps_the_run_until_it_has_ended(self) -> None:
+        """Then nothing but the question is left."""
+        asker, ended = Asker(), list[float]()
+
+        @node
+        async def start(tool: str) -> str:
+            return tool
+
+        @node
+        async def calls(tool: str, ctx: Context) -> str:
+            return str(await ctx.call(asker.flow(), tool))
+
+        @node
+        async def works(tool: str) -> None:
+            await anyio.sleep(30)
+            ended.append(anyio.current_time())
+
+        async with Flow("calls", start >> [calls, works]).open(journal=MemoryJournal()) as runtime:
+            run = await runtime.start("pay", run_id="r")
+            await anyio.sleep(20)
+            assert runtime.runs() != ()
+            await anyio.sleep(20)
+            assert runtime.runs() == ()
+            await runtime.answer("r", (await question(runtime)).token, "yes")
+            assert await run.result() == "pay: yes"
+        assert len(ended) == 1

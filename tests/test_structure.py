@@ -31,10 +31,11 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "admission_queue beginnings chunks context control core diagnosis dropping durable_steps "
         "emission engine fanin feeding flow gate history inbox inline interrupts invoke journal "
         "journal_pages keeper kept kept_leg kept_run known_order lane leaving leg leg_keeper letters "
-        "lifetime mail mapping measures meeting node_log observe options outbox outcomes outlet parallel parking "
-        "pool record recorded repeating replaying reports resuming retention routing run run_journal "
-        "runtime scribe snapshots station statistics steering step step_watch stream telling threads "
-        "ticking time_travel traffic transaction waiting waits watch watchdog whereabouts writer".split()
+        "lifetime mail mapping measures meeting node_log observe options outbox outcomes outlet "
+        "parallel parking pool questions record recorded repeating replaying reports resuming retention "
+        "routing run run_journal run_reading runtime sayings scribe snapshots station statistics "
+        "steering step step_watch stream telling threads ticking time_travel traffic transaction "
+        "waiting waits watch watchdog whereabouts writer".split()
     ),
 )
 """The first names below `penguiflow`, floor by floor."""

@@ -11,6 +11,7 @@ transaction and one round trip.
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
@@ -22,6 +23,7 @@ from penguiflow.retention import ON_DISK, Retention
 from .asking import STATUSES, check_options, first_refusal, has_not_ended, no_such_run, refused
 from .postgres_link import ConnectionGone, Link
 from .postgres_schema import NOW, check_schema
+from .statements import OWN_TABLES, failed
 from .threaded import Append, Asked, ThreadedJournal
 
 T = TypeVar("T")
@@ -76,6 +78,8 @@ class PostgresRuns:
     def __init__(self, link: Link, schema: str) -> None:
         self._link = link
         self._schema = schema
+        own = rf'"?\b{schema}\b"?\s*\.\s*"?(?:{"|".join(OWN_TABLES)}|journal_version)\b'
+        self._ours = re.compile(rf"{own}|\bschema\b[^;]*\b{schema}\b", re.IGNORECASE)
         self._stamp = ""
         self._again = False
         self._append = self._query(
@@ -129,6 +133,9 @@ class PostgresRuns:
         """Write appends of different runs in one transaction; where that fails, each for itself."""
         given = [self._asked(append) for append in asked]
         statements = asked[0].statements  # such a one is alone
+        for statement in statements:
+            if self._ours.search(statement.sql):
+                return [failed(self._link.name, statement, "it is about the journal's own tables")]
         try:
             found = self._link.call(
                 lambda again: (

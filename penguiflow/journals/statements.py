@@ -17,6 +17,16 @@ from .asking import Part
 
 OWN_TABLES = ("runs", "records", "posts")
 
+ON_A_TABLE = (
+    sqlite3.SQLITE_ALTER_TABLE,
+    sqlite3.SQLITE_CREATE_INDEX,
+    sqlite3.SQLITE_CREATE_TRIGGER,
+    sqlite3.SQLITE_CREATE_TEMP_TRIGGER,
+    sqlite3.SQLITE_DROP_INDEX,
+    sqlite3.SQLITE_DROP_TRIGGER,
+)
+"""What changes how a table works; the table is the second thing that SQLite names."""
+
 _BEFORE = re.compile(r"(?:\s+|--[^\n]*(?:\n|$)|/\*.*?\*/)*", re.DOTALL)
 _CONTROL = re.compile(r"(?:begin|start|commit|end|rollback|abort|savepoint|release|prepare)\b", re.IGNORECASE)
 
@@ -81,7 +91,7 @@ def execute_in_sqlite(
     return None
 
 
-def _authorize(action: int, first: str | None, *_: str | None) -> int:
+def _authorize(action: int, first: str | None, second: str | None, *_: str | None) -> int:
     """Say whether SQLite may do something for a user's statement."""
     if action in (
         sqlite3.SQLITE_TRANSACTION,
@@ -92,5 +102,6 @@ def _authorize(action: int, first: str | None, *_: str | None) -> int:
     ):
         return sqlite3.SQLITE_DENY
     writes = action in (sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE)
-    drops = action in (sqlite3.SQLITE_DROP_TABLE, sqlite3.SQLITE_ALTER_TABLE)
-    return sqlite3.SQLITE_DENY if (writes or drops) and first in OWN_TABLES else sqlite3.SQLITE_OK
+    changes = writes or action == sqlite3.SQLITE_DROP_TABLE
+    is_ours = (changes and first in OWN_TABLES) or (action in ON_A_TABLE and second in OWN_TABLES)
+    return sqlite3.SQLITE_DENY if is_ours else sqlite3.SQLITE_OK
