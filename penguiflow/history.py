@@ -21,7 +21,8 @@ from .payloads import lift
 from .recorded import Recorded
 from .retention import COMPACTED
 from .run_journal import digest
-from .sealed import Blobs, unseal
+from .sealed import Blobs
+from .sealing import unsealed
 
 RECORDS_AT_ONCE = 1000
 
@@ -129,7 +130,7 @@ class History:
             self.recorded.seq = record.seq - 1
         self.recorded.add(record)
         self.records.append(record)
-        body, blobs = unseal(record.data, f"record {record.seq} of run {self.run_id}")
+        body, blobs = unsealed(record)
         self._numbered = None
         if record.kind in ("step", "sent"):
             self._learn_step(record, body, blobs)

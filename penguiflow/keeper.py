@@ -30,7 +30,7 @@ from .retention import Retention, retain
 from .run_journal import RunJournal
 from .run_reading import read_run
 from .scribe import LEASE_SECONDS, Scribe
-from .sealed import unseal
+from .sealing import unsealed
 from .telling import place_of
 
 if TYPE_CHECKING:
@@ -302,7 +302,13 @@ class Keeper:
         if run_id in self.unreadable:
             raise self.unreadable[run_id]
         first = await self.journal.read(run_id, 0, 1)
-        begun, _ = unseal(first[0].data, f"record 1 of run {run_id}")
+        if not first:
+            raise JournalError(f"run {run_id} is cut off in {self.journal!r}: its beginning is missing")
+        if after is not None:
+            seq = place_of(after)[0]
+            if [record.seq for record in await self.journal.read(run_id, seq - 1, 1)] != [seq]:
+                raise ValueError(f"{after!r} is no position in run {run_id}: nothing was delivered there")
+        begun, _ = unsealed(first[0])
         status: Any = row.status
         return KeptRun(engine, run_id, begun["trace"], status, after)
 

@@ -31,7 +31,8 @@ from .recorded import chunks_in, error_of, headers_of, interrupt_of, letters_in,
 from .run import Run
 from .run_journal import digest
 from .scribe import LEASE_SECONDS
-from .sealed import Blobs, seal, unseal
+from .sealed import Blobs
+from .sealing import sealed, unsealed
 from .telling import flow_error, place_of, position
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ class KeptRun(Run):
         recorded = await keeper.read(self._id)
         text = f"run {self._id} was cancelled" + (f": {reason}" if reason else "")
         said = {"status": "cancelled", "error": {"type": "RunCancelled", "text": text}}
-        record = Record(self._id, recorded.seq + 1, "over", seal(said))
+        record = sealed(self._id, recorded.seq + 1, "over", said)
         await keeper.journal.append(owner, [record], [RunChange(self._id, flow, "cancelled")])
         self._status = "cancelled"
         keeper.scribe.tell_readers(self._id)
@@ -269,7 +270,7 @@ class Deliveries:
         Raises:
             JournalError: it is not whole.
         """
-        body, blobs = unseal(record.data, f"record {record.seq} of run {self._run_id}")
+        body, blobs = unsealed(record)
         read = DELIVERING.get(record.kind)
         if read is not None:
             read(self, record.seq, body, blobs)

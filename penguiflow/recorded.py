@@ -17,7 +17,8 @@ from .items import Headers, Interrupt
 from .journal import Record
 from .kept import NOTHING, KeptChunk, KeptLetter, KeptQuestion, KeptStep, KeptStream
 from .payloads import lift
-from .sealed import Blobs, unseal
+from .sealed import Blobs
+from .sealing import unsealed
 
 
 class Recorded:
@@ -54,7 +55,7 @@ class Recorded:
         where = f"record {record.seq} of run {self.run_id}"
         if record.seq != self.seq + 1:
             raise JournalError(f"{where} is there, but record {self.seq + 1} is missing")
-        body, blobs = unseal(record.data, where)
+        body, blobs = unsealed(record)
         self.seq = record.seq
         read = READERS.get(record.kind)
         if read is None:

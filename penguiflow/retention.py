@@ -16,7 +16,7 @@ import anyio.lowlevel
 
 from .errors import JournalError
 from .journal import UNFINISHED, Journal, KeptStatus, RunRow
-from .sealed import unseal
+from .sealing import unsealed
 
 log = logging.getLogger("penguiflow")
 
@@ -119,7 +119,7 @@ async def compact_run(journal: Journal, run_id: str) -> None:
     """
     records = await journal.read(run_id)
     try:
-        bodies = [unseal(record.data, f"record {record.seq} of run {run_id}")[0] for record in records]
+        bodies = [unsealed(record)[0] for record in records]
     except JournalError as exc:
         log.warning("the details of run %s are kept, as long as the run itself: %s", run_id, exc)
         await journal.post(run_id, COMPACTED, b"")

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import JournalError
 from .items import Chunk, Item
-from .journal import KeptStatus, Record, RunChange, Statement, StatementFailed
+from .journal import KeptStatus, RunChange, Statement, StatementFailed
 from .payloads import ANYTHING, Unreadable
 from .record import NOTHING
 from .recorded import Recorded
 from .scribe import Entry, Scribe
-from .sealed import seal
+from .sealing import sealed
 from .telling import kept_status, told_error
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ class RunJournal:
         """
         root = self.root
         root._seq += 1
-        record = Record(root.run_id, root._seq, kind, seal(body, blobs))
+        record = sealed(root.run_id, root._seq, kind, body, blobs)
         if root.lost is None:
             flow = root.run.engine.flow.name
             changed = RunChange(root.run_id, flow, change) if change is not None else None

@@ -172,7 +172,7 @@ class Runtime:
 
         Raises:
             JournalError: the journal has no such run of this flow, or can't read it; there is no journal.
-            ValueError: ``after`` is no position.
+            ValueError: ``after`` is no position, or none in this run.
 
         If cancelled, nothing has changed.
         """

@@ -3,8 +3,9 @@
 Owns the format of a record. Invariant (rule 5.6): what `unseal` gives is what `seal` was given; a record that
 is torn, changed or of another version is named, never guessed at. Knows not what records say.
 
-A record is one byte of version, the CRC-32 of all behind it, the length of its JSON (both 4 bytes, big
-endian), the JSON, and behind that what is no JSON, back to back.
+A record is one byte of version, the CRC-32 of its place and of all behind it, the length of its JSON (both 4
+bytes, big endian), the JSON, and behind that what is no JSON, back to back. Its place is not written: whoever
+reads it says where he has found it.
 """
 
 from __future__ import annotations
@@ -54,19 +55,23 @@ class Blobs:
         return self.take(len(self._data) - self._at)
 
 
-def seal(body: dict[str, Any], blobs: Sequence[bytes] = ()) -> bytes:
-    """Write a record."""
+def seal(body: dict[str, Any], blobs: Sequence[bytes] = (), place: str = "") -> bytes:
+    """Write a record, to be found in a place."""
     try:
         text = to_json(body)
     except (PydanticSerializationError, UnicodeError):  # half of a pair of surrogates: only escapes hold it
         text = _write(body).encode("ascii")
     rest = b"".join((text, *blobs))
     length = len(text)
-    return _HEAD.pack(VERSION, zlib.crc32(rest, length), length) + rest
+    return _HEAD.pack(VERSION, _check(rest, length, place), length) + rest
 
 
-def unseal(data: bytes, where: str) -> tuple[dict[str, Any], Blobs]:
-    """Read a record; ``where`` names it in errors.
+def _check(rest: bytes, length: int, place: str) -> int:
+    return zlib.crc32(rest, zlib.crc32(place.encode("utf-8", "surrogatepass"), length))
+
+
+def unseal(data: bytes, where: str, place: str = "") -> tuple[dict[str, Any], Blobs]:
+    """Read a record that was found in a place; ``where`` names it in errors.
 
     Raises:
         JournalError: it is not whole, or of a newer version.
@@ -82,8 +87,8 @@ def unseal(data: bytes, where: str) -> tuple[dict[str, Any], Blobs]:
             f"{VERSION}. Upgrade before you open this journal"
         )
     rest = data[_HEAD.size :]
-    if version < 1 or length > len(rest) or zlib.crc32(rest, length) != check:
-        raise JournalError(f"{where} is damaged: its checksum does not match")
+    if version < 1 or length > len(rest) or _check(rest, length, place) != check:
+        raise JournalError(f"{where} is damaged: its checksum does not match, or it belongs elsewhere")
     text = rest[:length]
     try:
         body = from_json(text)

@@ -22,7 +22,8 @@ from .interrupts import answer_key
 from .journal import Record, RunChange, RunTaken
 from .kept import KeptStream
 from .scribe import LEASE_SECONDS
-from .sealed import Blobs, seal, unseal
+from .sealed import Blobs
+from .sealing import sealed, unsealed
 from .wire.traceparent import parse
 
 if TYPE_CHECKING:
@@ -63,15 +64,19 @@ def records_for(history: History, start: Start) -> list[Record]:
     copying = _Copying(history, start)
     records: list[Record] = []
     for record in history.records:
-        data = copying.copy(record)
-        if data is not None:
-            records.append(Record(start.run_id, len(records) + 1, record.kind, data))
+        copied = copying.copy(record)
+        if copied is not None:
+            records.append(sealed(start.run_id, len(records) + 1, record.kind, *copied))
     if start.alone:
         for step in history.unsettled:
             if step.key and step.id in copying.kept:
-                data = seal({"key": step.key, "node": step.node, "attempt": step.attempt})
-                records.append(Record(start.run_id, len(records) + 1, "step", data))
+                said = {"key": step.key, "node": step.node, "attempt": step.attempt}
+                records.append(sealed(start.run_id, len(records) + 1, "step", said))
     return records
+
+
+Copied = tuple[dict[str, Any], list[bytes]]
+"""The body of a record, and what of it is no JSON."""
 
 
 class _Copying:
@@ -85,11 +90,11 @@ class _Copying:
         created = history.row.created if history.row is not None else time.time()
         self._later = time.time() - created + start.extra_seconds
 
-    def copy(self, record: Record) -> bytes | None:
-        """Give the data of a record for the new run; ``None`` where it is left out."""
-        body, blobs = unseal(record.data, f"record {record.seq} of run {self._history.run_id}")
+    def copy(self, record: Record) -> Copied | None:
+        """Give what a record of the new run says; ``None`` where it is left out."""
+        body, blobs = unsealed(record)
         if record.kind == "begun":
-            return seal(self._begun(body), [blobs.rest()])
+            return self._begun(body), [blobs.rest()]
         if record.kind == "asked":
             return self._asked(body) if self._start.asked(body["token"]) else None
         if record.kind in ("step", "sent"):
@@ -101,12 +106,11 @@ class _Copying:
             return self._at_its_time(record, body, blobs) if is_kept else None
         return None
 
-    def _at_its_time(self, record: Record, body: dict[str, Any], blobs: Blobs) -> bytes:
-        """Give the data of a record without what is to be remembered, where that comes too early."""
-        if not 0 < self._start.alone < record.seq or "state" not in body:
-            return record.data
-        rest = {name: said for name, said in body.items() if name not in ("state", "forgotten")}
-        return seal(rest, [blobs.rest()])
+    def _at_its_time(self, record: Record, body: dict[str, Any], blobs: Blobs) -> Copied:
+        """Give what a record says without what is to be remembered, where that comes too early."""
+        if 0 < self._start.alone < record.seq:
+            body = {name: said for name, said in body.items() if name not in ("state", "forgotten")}
+        return body, [blobs.rest()]
 
     def _keeps(self, stream: KeptStream, *, whole: bool) -> bool:
         """Say whether a stream is taken over: if one of its writers is; the end of it only if all are."""
@@ -123,10 +127,10 @@ class _Copying:
             begun["deadline"] = body["deadline"] + self._later
         return begun
 
-    def _asked(self, body: dict[str, Any]) -> bytes:
+    def _asked(self, body: dict[str, Any]) -> Copied:
         if "expires" in body:
             body["expires"] += self._later
-        return seal(body)
+        return body, []
 
 
 async def fork(engine: Engine, run_id: str, at_step: int, new_run_id: str | None) -> Run:

@@ -33,9 +33,9 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "journal_pages keeper kept kept_leg kept_run known_order lane leaving leg leg_keeper letters "
         "lifetime mail mapping measures meeting node_log observe options outbox outcomes outlet "
         "parallel parking pool questions record recorded repeating replaying reports resuming retention "
-        "routing run run_journal run_reading runtime sayings scribe snapshots station statistics "
-        "steering step step_watch stream telling threads ticking time_travel traffic transaction "
-        "waiting waits watch watchdog whereabouts writer".split()
+        "routing run run_journal run_reading runtime sayings scribe sealing snapshots station "
+        "statistics steering step step_watch stream telling threads ticking time_travel traffic "
+        "transaction waiting waits watch watchdog whereabouts writer".split()
     ),
 )
 """The first names below `penguiflow`, floor by floor."""

@@ -17,10 +17,10 @@ from time import perf_counter
 from typing import Any
 
 from penguiflow import Runtime
-from penguiflow.journal import Journal, Record, RunChange
+from penguiflow.journal import Journal, RunChange
 from penguiflow.journals import MemoryJournal, Retention, SQLiteJournal
 from penguiflow.retention import compact
-from penguiflow.sealed import seal
+from penguiflow.sealing import sealed
 
 from . import bare, peers
 from .calls import repeat
@@ -170,8 +170,8 @@ async def leave_behind(journal: Journal, flow: str, count: int) -> None:
     """Write the beginnings of runs, as a process that died then. If cancelled, some are written."""
     for first in range(0, count, 500):
         ids = [f"run-{number}" for number in range(first, min(first + 500, count))]
-        begun = seal({"flow": flow, "trace": f"{first + 1:032x}", "form": "message", "input": 7})
-        records = [Record(name, 1, "begun", begun) for name in ids]
+        begun = {"flow": flow, "trace": f"{first + 1:032x}", "form": "message", "input": 7}
+        records = [sealed(name, 1, "begun", begun) for name in ids]
         await journal.append("dead", records, [RunChange(name, flow, "running") for name in ids], 0.0)
     await journal.release("dead")
 

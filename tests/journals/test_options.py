@@ -75,3 +75,5 @@ async def test_a_position_that_is_none_is_refused(position: Any) -> None:
         assert await run.result() == "A"
         with pytest.raises(ValueError, match="is no position: give the `position` of an item"):
             await runtime.attach("one", after=position)
+        with pytest.raises(ValueError, match=r"'99\.0' is no position in run one"):
+            await runtime.attach("one", after="99.0")
