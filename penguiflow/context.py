@@ -91,6 +91,8 @@ class Context(ContextMarker):
         if not isinstance(sql, str):
             raise TypeError(f"ctx.also({sql!r}): a statement is needed, as text")
         kept, keeper = self._step.kept, self._step.run.engine.keeper
+        if keeper is not None and keeper.gate is not None:
+            return  # it is replayed, in a journal for that alone
         if kept is None or keeper is None or not hasattr(keeper.journal, "append_with"):
             raise JournalError(
                 f"{self.node} can't write in the journal's transaction: it needs a journal with SQL, "

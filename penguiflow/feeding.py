@@ -93,13 +93,14 @@ class Feeding(Generic[P]):
 
     async def _over(self, item: Positioned[Any, P]) -> None:
         """Run an item, or find its run, and wait until that is over."""
-        run = await self._begin(item, f"{self.source.name}:{item.position}")
         try:
+            run = await self._begin(item, f"{self.source.name}:{item.position}")
             await run.result()
         except JournalError:
             raise
-        except FlowError:
-            if not self.skips:
+        except FlowError as exc:
+            is_closing = isinstance(exc, RunRejected) and self.runtime._engine.state != "open"
+            if is_closing or not self.skips:
                 raise
 
     async def _begin(self, item: Positioned[Any, P], run_id: str) -> Run:

@@ -2,7 +2,7 @@
 
 Owns questions and their answers. Invariants: a question is durable before anybody hears of it; of all the
 answers to one, the first is taken, whoever gives it, where and when (rule 5.5); a time limit that has passed
-is an answer, too. A step that is executed again asks its questions in the same order, and finds the answers.
+is an answer, too. A step that is executed again asks the same, in whatever order, and finds the answers.
 """
 
 from __future__ import annotations

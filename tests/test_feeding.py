@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import anyio
 import pytest
 
-from penguiflow import Context, Delivery, Flow, JournalError, Positioned, StepError, node
+from penguiflow import Context, Delivery, Flow, JournalError, Positioned, RunRejected, StepError, node
 from penguiflow.journals import MemoryJournal
 
 pytestmark = [pytest.mark.anyio, pytest.mark.limit(20)]
@@ -22,10 +23,11 @@ class Queue:
         self.count = count
         self.at = 0
         self.commits: list[int] = []
+        self.payloads: list[Any] = [position * 10 for position in range(count)]
 
     async def __aiter__(self) -> AsyncIterator[Positioned[int, int]]:
         for position in range(self.at, self.count):
-            yield Positioned(position * 10, position)
+            yield Positioned(self.payloads[position], position)
 
     async def commit(self, position: int) -> None:
         self.commits.append(position)
@@ -132,6 +134,21 @@ async def test_the_first_failure_ends_it_uncommitted() -> None:
     async with works.flow().open(journal=journal) as runtime:
         await runtime.feed(source, limit=1, skip_failed=True)
     assert source.commits == [0, 1, 2]
+
+
+async def test_an_item_that_no_node_takes_can_be_skipped() -> None:
+    """What is refused before it begins is a failure, too; but not that the flow is closed."""
+    works, journal, source = Works(), MemoryJournal(), Queue(3)
+    await journal.open()
+    source.payloads = [0, "not a number", 20]
+    async with works.flow().open(journal=journal) as runtime:
+        with pytest.raises(RunRejected, match="takes int"):
+            await runtime.feed(source, limit=1)
+        await runtime.feed(source, limit=1, skip_failed=True)
+    assert works.done == [0, 20]
+    assert source.commits[-1] == 2
+    with pytest.raises(RunRejected):
+        await runtime.feed(source, limit=1, skip_failed=True)
 
 
 async def test_feeding_needs_a_journal() -> None:
