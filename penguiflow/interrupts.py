@@ -272,7 +272,7 @@ class Desk:
     def known(self) -> Interrupts:
         """Give the questions that are known here."""
         parked = [interrupt for some in self._parked.values() for interrupt in some.interrupts]
-        return Interrupts(self, (*self._open.values(), *parked))
+        return Interrupts(self, _each_once([*self._open.values(), *parked]))
 
     async def look(self) -> tuple[Interrupt, ...]:
         """Give the questions of all runs of the flow, as the journal has them.
@@ -298,7 +298,7 @@ class Desk:
         async for row in self._keeper.rows(("running",)):
             if self._keeper.live(row.run_id) is None:
                 found += (await self._read(row)).interrupts
-        return tuple(found)
+        return _each_once(found)
 
     async def _read(self, row: RunRow) -> Parked:
         try:
@@ -347,6 +347,11 @@ class Desk:
             for run_id, some in self._parked.items()
             if some.due is not None and run_id not in self._keeper.unreadable
         }
+
+
+def _each_once(interrupts: list[Interrupt]) -> tuple[Interrupt, ...]:
+    """Give each question once: a run that is just leaving memory is known here, and in the journal."""
+    return tuple({(interrupt.run_id, interrupt.token): interrupt for interrupt in interrupts}.values())
 
 
 def _tell(wait: Wait) -> None:
