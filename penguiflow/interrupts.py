@@ -190,6 +190,8 @@ class Desk:
     async def _wait(self, step: Step, run_id: str, known: KeptQuestion, asking: Asking) -> Any:
         parking = step.run.pool.parking
         wait = Wait(step.run, f"{step.station.site.key} waits for an answer ({known.token})", state=SOURCE)
+        if not self._waits:
+            self._keeper.look_within(ANSWER_SECONDS)
         self._waits[run_id, known.token] = wait
         step.run.asks += 1
         timer, late = None, []

@@ -83,6 +83,7 @@ class Keeper:
         self._closing = False
         self._closed = False
         self._nap: Any = None
+        self._alarm: Any = None  # ends the nap
         self._again = False  # somebody wants another look, after the one that is under way
         self._enders: list[Any] = []
 
@@ -136,6 +137,12 @@ class Keeper:
         if nap is not None:
             self._engine.parking.wake(nap)
 
+    def look_within(self, seconds: float) -> None:
+        """Look for runs and answers within some time, if that was to be later."""
+        if self._nap is not None:
+            self._alarm.cancel()
+            self._alarm = self._engine.parking.later(seconds, self.look)
+
     async def _main(self) -> None:
         try:
             if self._recover:
@@ -159,9 +166,9 @@ class Keeper:
 
     async def _rest(self, seconds: float) -> None:
         waiter = self._nap = self._engine.parking.waiter()
-        timer = self._engine.parking.later(seconds, self.look)
+        self._alarm = self._engine.parking.later(seconds, self.look)
         await waiter
-        timer.cancel()
+        self._alarm.cancel()
 
     async def _go_round(self) -> None:
         await self.journal.renew(self.scribe.owner, LEASE_SECONDS)
