@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import anyio.lowlevel
@@ -10,9 +11,9 @@ import pytest
 from test_fork import open_journal, recorded_run
 from time_travel_flows import SHAPES, called, chain, join, lanes, shape
 
-from penguiflow import Delivery, Flow, JournalError, Stream, node, source
+from penguiflow import Context, Delivery, Flow, JournalError, Stream, node, source
 from penguiflow.history import History, read_history
-from penguiflow.journals import MemoryJournal
+from penguiflow.journals import MemoryJournal, SQLiteJournal
 from penguiflow.outcomes import Comparison, compare
 from penguiflow.replaying import Part, Replay, Replayed
 
@@ -258,3 +259,24 @@ async def test_a_run_of_another_flow_is_refused() -> None:
         await replayed(history, Flow("other", chain([])))
     with pytest.raises(ValueError, match="run it has no step 7: it has 1 to 3"):
         Replay(history, "step", 7)
+
+
+async def test_statements_of_a_step_are_not_executed_again(tmp_path: Path) -> None:
+    """What was written in the journal's transaction is written: a replay leaves it alone."""
+
+    @node
+    async def book(x: int, ctx: Context) -> int:
+        ctx.also("CREATE TABLE booked (x)")
+        return x + 1
+
+    flow = Flow("f", book)
+    journal = SQLiteJournal(tmp_path / "runs.db")
+    async with flow.open(journal=journal) as runtime:
+        assert await runtime.call(1, run_id="r") == 2
+    await journal.open()
+    try:
+        comparison, _ = await replayed(await read_history(journal, "r"), flow)
+    finally:
+        await journal.close()
+    assert len(comparison.steps) == 1
+    assert not comparison.differs

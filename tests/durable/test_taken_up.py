@@ -222,3 +222,22 @@ async def test_drain_leaves_what_waits_for_answers() -> None:
         (question,) = await runtime.interrupts()
         await runtime.answer("run", question.token, 7)
         assert await (await runtime.attach("run")).result() == 7
+
+
+async def test_a_detached_run_fails_with_the_node_s_own_error_as_the_cause() -> None:
+    """As long as it is known: another process knows what it said, and not what it was."""
+
+    @node
+    async def breaks(x: int) -> int:
+        raise KeyError(x)
+
+    journal, flow = MemoryJournal(), Flow("f", breaks)
+    await journal.open()
+    async with flow.open(journal=journal) as runtime:
+        run = await runtime.start(1, run_id="r")
+        with pytest.raises(StepError, match="KeyError: 1") as caught:
+            await run.result()
+        assert isinstance(caught.value.__cause__, KeyError)
+    async with flow.open(journal=journal) as runtime:
+        with pytest.raises(StepError, match="KeyError: 1"):
+            await (await runtime.attach("r")).result()

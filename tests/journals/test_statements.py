@@ -234,6 +234,12 @@ def test_a_journal_without_sql_has_none() -> None:
         "DELETE FROM records",
         "INSERT INTO posts VALUES (1, 2, 3)",
         "DROP TABLE runs",
+        "ALTER TABLE runs RENAME TO r9",
+        "ALTER TABLE runs ADD COLUMN q",
+        "CREATE INDEX ours ON records (kind)",
+        "DROP INDEX runs_by_flow",
+        "CREATE TRIGGER ours AFTER INSERT ON runs BEGIN DELETE FROM records; END",
+        "CREATE TEMP TRIGGER ours AFTER INSERT ON runs BEGIN DELETE FROM records; END",
         "PRAGMA user_version = 9",
         "ATTACH 'other.db' AS other",
     ],
@@ -246,6 +252,37 @@ async def test_the_journals_own_tables_are_not_written(tmp_path: Path, sql: str)
         await journal.append_with("me", [Record("a", 2, "step", b"")], [], 60, [Statement("a", sql)])
     await journal.append("me", [Record("a", 2, "step", b"")])
     await journal.close()
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "DELETE FROM {}.runs",
+        'TRUNCATE "{}" . records',
+        "DELETE FROM {}.journal_version",
+        "CREATE INDEX ours ON {}.posts (key)",
+        "DROP SCHEMA {} CASCADE",
+    ],
+)
+async def test_the_journals_own_tables_in_postgres_are_not_written(schemas: Schemas, sql: str) -> None:
+    """A statement that names them is refused, and nothing of its records is written."""
+    need_server()
+    schema = schemas.new()
+    journal = PostgresJournal(SERVER, schema=schema)
+    await journal.open()
+    try:
+        record = Record("a", 1, "begun", b"x")
+        with pytest.raises(StatementFailed, match="it is about the journal's own tables"):
+            await journal.append_with(
+                "me",
+                [record],
+                [RunChange("a", "f", "running")],
+                30.0,
+                [Statement("a", sql.format(schema), ())],
+            )
+        assert await journal.row("a") is None
+    finally:
+        await journal.close()
 
 
 async def test_a_conflict_that_rolls_back_hits_only_its_own(tmp_path: Path) -> None:
