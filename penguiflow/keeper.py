@@ -384,11 +384,16 @@ class Keeper:
             if recorded.over is None and engine.state == "open" and run_id not in engine.runs:
                 go_on(self, engine, recorded)
             self.unreadable.pop(run_id, None)
-        except Exception as exc:
-            error = exc if isinstance(exc, JournalError) else JournalError(f"run {run_id}: {described(exc)}")
-            error.__cause__ = error.__cause__ or (exc if error is not exc else None)
-            self.unreadable[run_id] = error
-            log.error("run %s of flow %s can't be taken up: %s", run_id, engine.flow.name, error)
+        except JournalError as exc:
+            self._leave_alone(run_id, exc)
+        except Exception as exc:  # whatever is wrong with one run, the others are taken up
+            error = JournalError(f"run {run_id}: {described(exc)}")
+            error.__cause__ = exc
+            self._leave_alone(run_id, error)
+
+    def _leave_alone(self, run_id: str, error: JournalError) -> None:
+        self.unreadable[run_id] = error
+        log.error("run %s of flow %s can't be taken up: %s", run_id, self._engine.flow.name, error)
 
     async def read(self, run_id: str) -> Recorded:
         """Read all that is recorded of a run; see `read_run`. If cancelled, nothing has changed."""

@@ -144,10 +144,8 @@ class ChatModel:
             TypeError, ValueError: the prompt is no conversation, the output no type.
             ModelError: on entering or reading it, see `penguiflow.llm.errors`.
         """
-        asked = self._asked(prompt, output, stream=True)
-        asked.body.update(self._wanted(tools, tool_choice, logprobs))
-        asked.body.update(options or {})
-        return ChatStream(asked, self._connected, self._patience, self._prices)
+        wanted = {**_wanted(tools, tool_choice, logprobs), **(options or {})}
+        return self._answer(prompt, output, wanted, stream=True)
 
     async def complete(
         self,
@@ -163,10 +161,8 @@ class ChatModel:
 
         If cancelled, the request is closed.
         """
-        asked = self._asked(prompt, output, stream=False)
-        asked.body.update(self._wanted(tools, tool_choice, logprobs))
-        asked.body.update(options or {})
-        async with ChatStream(asked, self._connected, self._patience, self._prices) as deltas:
+        wanted = {**_wanted(tools, tool_choice, logprobs), **(options or {})}
+        async with self._answer(prompt, output, wanted, stream=False) as deltas:
             async for _ in deltas:
                 pass
         return deltas.reply
@@ -189,28 +185,16 @@ class ChatModel:
         """Close the connections."""
         await self.aclose()
 
-    def _asked(self, prompt: Prompt, output: Any, *, stream: bool) -> Asked:
+    def _answer(self, prompt: Prompt, output: Any, wanted: Mapping[str, Any], *, stream: bool) -> ChatStream:
+        """Put together what is asked: what this question wants comes before the options of the model."""
         body = {**self._options, "model": self.name, "messages": written_messages(conversation(prompt))}
         if stream:
             body["stream"] = True
             body.setdefault("stream_options", {"include_usage": True})
         asked = Asked(body, None if output is None else Output(output))
         asked.ask_for_output(self._schemas)
-        return asked
-
-    def _wanted(
-        self, tools: Sequence[ToolSpec], tool_choice: str | Mapping[str, Any] | None, logprobs: int | None
-    ) -> dict[str, Any]:
-        wanted: dict[str, Any] = {}
-        if tools:
-            wanted["tools"] = written_tools(tools)
-        if tool_choice is not None:
-            wanted["tool_choice"] = tool_choice
-        if logprobs is not None:
-            wanted["logprobs"] = True
-            if logprobs:
-                wanted["top_logprobs"] = logprobs
-        return wanted
+        asked.body.update(wanted)
+        return ChatStream(asked, self._connected, self._patience, self._prices)
 
     def _connected(self) -> httpx.AsyncClient:
         """Give the connections of this event loop."""
@@ -228,6 +212,21 @@ class ChatModel:
             )
             self._client.set(client)
         return client
+
+
+def _wanted(
+    tools: Sequence[ToolSpec], tool_choice: str | Mapping[str, Any] | None, logprobs: int | None
+) -> dict[str, Any]:
+    wanted: dict[str, Any] = {}
+    if tools:
+        wanted["tools"] = written_tools(tools)
+    if tool_choice is not None:
+        wanted["tool_choice"] = tool_choice
+    if logprobs is not None:
+        wanted["logprobs"] = True
+        if logprobs:
+            wanted["top_logprobs"] = logprobs
+    return wanted
 
 
 def _checked_url(url: str) -> httpx.URL:
